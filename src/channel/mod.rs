@@ -1,0 +1,188 @@
+//! How we speak to a person: pure. A channel knows its addresses, renders the ask and the words that follow an answer.
+//! Who carries a message is a provider's business.
+//!
+//! To add a channel: one file that implements [`Channel`], and one row in [`ALL`].
+
+use crate::domain::contact::{Address, AddressError, Contact};
+use crate::domain::rating::Score;
+use crate::domain::request::{Channel as Name, Request};
+use crate::domain::trigger::MailThread;
+
+pub mod reading;
+pub mod wording;
+
+mod chat;
+mod email;
+mod sms;
+mod voice;
+
+/// Every channel.
+pub const ALL: &[&dyn Channel] = &[&sms::Sms, &voice::Voice, &email::Email, &chat::Chat];
+
+/// The channel of that name.
+pub fn find(name: &str) -> Option<&'static dyn Channel> {
+    ALL.iter().copied().find(|channel| channel.name() == name)
+}
+
+/// How a contact is asked in one medium.
+pub trait Channel: Send + Sync {
+    /// Its name in the API, in metrics and in the store.
+    fn name(&self) -> &'static str;
+
+    /// One line for people.
+    fn description(&self) -> &'static str;
+
+    /// How many actions a rating takes. A channel above [`TAPS_MAX`] is refused at start.
+    fn taps(&self) -> u8;
+
+    /// Reads an address of this channel.
+    fn address(&self, raw: &str) -> Result<Address, AddressError>;
+
+    /// Who carries the ask.
+    fn carriage(&self) -> Carriage;
+
+    /// Whether a reply names its request by itself (a link, a call). Where it does not, our address and theirs have to, so
+    /// a pair of addresses can hold only one open request, whichever desk it belongs to.
+    fn reply_names_request(&self) -> bool;
+
+    /// The ask.
+    fn render(&self, ask: &Ask<'_>) -> Message;
+}
+
+/// The most actions that a rating may take.
+pub const TAPS_MAX: u8 = 3;
+
+/// Who carries an ask to the contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carriage {
+    /// A provider does, when it is due.
+    Provider,
+    /// The answer to the trigger contains it.
+    Answer,
+}
+
+/// Everything that an ask is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The desk's name as the contact knows it.
+    pub desk: &'a str,
+    /// The name of who served; empty if unknown.
+    pub agent: &'a str,
+    /// The contact.
+    pub contact: &'a Contact,
+    /// The language tag to use; empty for the default.
+    pub language: &'a str,
+    /// The mail thread to continue.
+    pub mail: Option<&'a MailThread>,
+    /// What the conversation was called by the desk.
+    pub conversation: &'a str,
+    /// Where the rating page is: an absolute address without query.
+    pub rating_url: &'a str,
+    /// Where opting out is: an absolute address.
+    pub opt_out_url: &'a str,
+    /// Where a chat posts the score: an absolute address.
+    pub post_url: &'a str,
+}
+
+impl<'a> Ask<'a> {
+    /// The ask of this request. `desk` and `language` are the desk's; the contact's own language goes first.
+    pub fn of(request: &'a Request, desk: &'a str, language: &'a str, urls: &'a Urls) -> Self {
+        let own = request.attribution.language.as_str();
+        Self {
+            desk,
+            agent: &request.attribution.agent.name,
+            contact: &request.contact,
+            language: if own.is_empty() { language } else { own },
+            mail: request.mail.as_ref(),
+            conversation: &request.conversation,
+            rating_url: &urls.rating,
+            opt_out_url: &urls.opt_out,
+            post_url: &urls.post,
+        }
+    }
+}
+
+/// The public addresses of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Urls {
+    /// The rating page.
+    pub rating: String,
+    /// The opt-out page.
+    pub opt_out: String,
+    /// Where a chat posts.
+    pub post: String,
+}
+
+impl Urls {
+    /// The addresses for a link token below the public base address.
+    pub fn new(base: &str, token: &str) -> Self {
+        Self {
+            rating: format!("{base}/r/{token}"),
+            opt_out: format!("{base}/u/{token}"),
+            post: format!("{base}/w/{token}"),
+        }
+    }
+}
+
+/// A rendered ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A text message.
+    Text(String),
+    /// A mail.
+    Mail(Mail),
+    /// A spoken prompt that a key answers. The provider fetches the words when the call is there, see [`voice_prompt`].
+    Call,
+    /// A chat's ask as plain data.
+    Buttons(Buttons),
+}
+
+/// A rendered mail, without addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// The subject.
+    pub subject: String,
+    /// The plain text part.
+    pub text: String,
+    /// The HTML part.
+    pub html: String,
+    /// The Message-ID of the mail that this one continues.
+    pub in_reply_to: Option<String>,
+    /// Where a mail program may opt the contact out with one click (RFC 8058).
+    pub opt_out_url: String,
+}
+
+/// A chat's ask as plain data, for any chat system.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Buttons {
+    /// The question.
+    pub text: String,
+    /// The five buttons, worst first.
+    pub buttons: Vec<Button>,
+    /// Where to post `{"score": 1..5, "comment": "optional"}`.
+    pub url: String,
+}
+
+/// One button.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Button {
+    /// The score that it stands for.
+    pub score: u8,
+    /// Its label.
+    pub label: String,
+}
+
+/// The words of the voice prompt, and the language tag to speak them in.
+pub fn voice_prompt(ask: &Ask<'_>) -> (String, &'static str) {
+    voice::prompt(ask)
+}
+
+/// The public name type of a channel.
+pub fn name_of(channel: &dyn Channel) -> Name {
+    Name::named(channel.name())
+}
+
+/// The five scores with their words, worst first.
+pub fn labels(language: &str) -> Vec<(Score, &'static str)> {
+    Score::ALL.into_iter().zip(wording::of(language).scale.iter().map(String::as_str)).collect()
+}

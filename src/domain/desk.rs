@@ -1,0 +1,178 @@
+//! One tenant, its keys and its own settings.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::id::{DeskId, KeyId};
+use super::time::Timestamp;
+use super::token::base62;
+
+/// A service desk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desk {
+    /// Its identifier.
+    pub id: DeskId,
+    /// Its short name: a metric label.
+    pub slug: String,
+    /// The name that contacts see.
+    pub name: String,
+    /// Its own settings.
+    pub settings: DeskSettings,
+    /// When it was added.
+    pub created_at: Timestamp,
+}
+
+/// What a desk may set for itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeskSettings {
+    /// The desk's own sender by channel, where it does not use the provider's.
+    pub senders: BTreeMap<String, String>,
+    /// The language of contacts whose language is not known.
+    pub language: String,
+}
+
+/// Whether a text may be a desk's short name: 1 to 40 lower-case letters, digits and hyphens, a letter first.
+pub fn is_slug(text: &str) -> bool {
+    text.len() <= 40
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// What a key may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Create and cancel requests.
+    Send,
+    /// Read requests and ratings.
+    Read,
+    /// Change settings.
+    Admin,
+    /// Read metrics.
+    Metrics,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [Self::Send, Self::Read, Self::Admin, Self::Metrics];
+
+    /// The word used in the API and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Read => "read",
+            Self::Admin => "admin",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
+}
+
+/// A key as the store keeps it: its hash, never itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its identifier.
+    pub id: KeyId,
+    /// Whose key it is.
+    pub desk: DeskId,
+    /// The part of the key that finds the row; not secret.
+    pub handle: String,
+    /// SHA-256 of the whole key. A fast hash is right here: the key is 190 random bits, not a password.
+    pub hash: [u8; 32],
+    /// What it may be used for.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A key in clear, shown once when it is made: `o5_`, a handle of 8, a secret of 32, a check of 6 characters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyText(String);
+
+impl KeyText {
+    /// A new key from 48 random bytes.
+    pub fn new(random: [u8; 48]) -> Self {
+        let part = |bytes: &[u8]| {
+            let mut wide = [0; 16];
+            wide.copy_from_slice(bytes);
+            base62(u128::from_be_bytes(wide))
+        };
+        // The leading character of a base62 number is not evenly spread, so the trailing ones are taken.
+        let handle = part(&random[..16])[14..].to_owned();
+        let secret = format!("{}{}", &part(&random[16..32])[6..], &part(&random[32..])[6..]);
+        let body = format!("{handle}_{secret}");
+        Self(format!("o5_{body}{}", check(&body)))
+    }
+
+    /// Reads a key that somebody presents. `None` if it cannot be one, which saves asking the store about typing errors.
+    pub fn parse(text: &str) -> Option<Self> {
+        let body = text.strip_prefix("o5_").filter(|_| text.len() == 50 && text.is_ascii())?;
+        let (signed, given) = body.split_at(body.len() - 6);
+        let shaped = signed.as_bytes()[8] == b'_' && check(signed) == given;
+        shaped.then(|| Self(text.to_owned()))
+    }
+
+    /// The part that finds the row.
+    pub fn handle(&self) -> &str {
+        &self.0[3..11]
+    }
+
+    /// SHA-256 of the whole key.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+
+    /// The key in clear, for showing it once.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyText(o5_{}_…)", self.handle())
+    }
+}
+
+fn check(body: &str) -> String {
+    let digest = Sha256::digest(body.as_bytes());
+    let mut wide = [0; 16];
+    wide.copy_from_slice(&digest[..16]);
+    base62(u128::from_be_bytes(wide))[16..].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_reads_back_and_a_typing_error_is_seen_without_the_store() {
+        let key = KeyText::new(std::array::from_fn(|i| i as u8 * 5));
+        let read = KeyText::parse(key.expose()).unwrap();
+        assert_eq!((read.handle(), read.hash()), (key.handle(), key.hash()));
+        for at in 3..key.expose().len() {
+            let mut typo = key.expose().to_owned();
+            let other = if &typo[at..=at] == "x" { "y" } else { "x" };
+            typo.replace_range(at..=at, other);
+            assert_eq!(KeyText::parse(&typo), None, "{typo}");
+        }
+        assert_eq!(KeyText::parse("o5_ü"), None);
+        assert!(!format!("{key:?}").contains(&key.expose()[12..]));
+    }
+
+    #[test]
+    fn a_short_name_is_safe_as_a_label() {
+        assert!(is_slug("acme-it2"));
+        for bad in ["", "Acme", "2acme", "a_b", "a\"b", &"a".repeat(41)] {
+            assert!(!is_slug(bad), "{bad}");
+        }
+    }
+}

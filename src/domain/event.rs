@@ -1,0 +1,112 @@
+//! What happened, once and for all: one row in the outbox per change, written in the transaction of the change.
+//!
+//! Events have two readers. Sinks get each one with its id; totals are the sum of them, which is why an event carries the
+//! few columns that are counted.
+
+use serde::Serialize;
+
+use super::id::{DeskId, EventId, RequestId};
+use super::policy::Suppression;
+use super::rating::Score;
+use super::request::{Channel, State};
+use super::time::Timestamp;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// What kind of change it was.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+        pub enum EventKind {
+            $($(#[$doc])* #[serde(rename = $word)] $name,)*
+        }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The word used in the API and in the store.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word),* }
+            }
+
+            /// Reads the word back.
+            pub fn parse(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
+            }
+        }
+    };
+}
+
+kinds! {
+    /// It was decided to ask.
+    RequestScheduled = "request.scheduled",
+    /// It was decided not to ask.
+    RequestSuppressed = "request.suppressed",
+    /// The provider took it.
+    RequestSent = "request.sent",
+    /// It arrived.
+    RequestDelivered = "request.delivered",
+    /// The contact has it in front of them.
+    RequestReached = "request.reached",
+    /// Nobody answered in time.
+    RequestExpired = "request.expired",
+    /// It could not be carried.
+    RequestFailed = "request.failed",
+    /// It was taken back.
+    RequestCancelled = "request.cancelled",
+    /// A first counted answer.
+    RatingCreated = "rating.created",
+    /// The contact corrected the score.
+    RatingChanged = "rating.changed",
+    /// The contact added words.
+    RatingCommented = "rating.commented",
+    /// The contact does not want to be asked.
+    ContactOptedOut = "contact.opted_out",
+    /// The contact may be asked again.
+    ContactOptedIn = "contact.opted_in",
+    /// A reply that is no rating; the desk should read it.
+    ReplyUnrecognized = "reply.unrecognized",
+}
+
+impl EventKind {
+    /// The kind that reports entering `state`.
+    pub const fn for_state(state: State) -> Self {
+        match state {
+            State::Scheduled => Self::RequestScheduled,
+            State::Suppressed => Self::RequestSuppressed,
+            State::Sent => Self::RequestSent,
+            State::Delivered => Self::RequestDelivered,
+            State::Reached => Self::RequestReached,
+            State::Answered => Self::RatingCreated,
+            State::Expired => Self::RequestExpired,
+            State::Cancelled => Self::RequestCancelled,
+            State::Failed => Self::RequestFailed,
+        }
+    }
+}
+
+/// One change.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Its identifier, the same for every reader and every retry.
+    pub id: EventId,
+    /// Whose it is.
+    pub desk: DeskId,
+    /// The request it is about.
+    pub request: RequestId,
+    /// What kind of change.
+    pub kind: EventKind,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The request's channel.
+    pub channel: Channel,
+    /// The request's touchpoint; empty if none.
+    pub touchpoint: String,
+    /// The states entered by this change, as bits of [`State::bit`].
+    pub entered: i64,
+    /// Why it was not asked.
+    pub reason: Option<Suppression>,
+    /// The score, for events about a rating.
+    pub score: Option<Score>,
+    /// Milliseconds from sending to the first answer, for [`EventKind::RatingCreated`].
+    pub elapsed_ms: Option<i64>,
+}

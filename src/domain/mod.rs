@@ -1,0 +1,19 @@
+//! The nouns of the business: pure values, no async, no I/O, nothing of ours imported.
+//!
+//! Read them in the order in which the data walks: a [`trigger`] gets a decision by [`policy`] and becomes a
+//! [`request`], which is carried by a [`delivery`]; what comes back is a [`reply`], understood as a [`rating`]; every
+//! change is an [`event`], and events add up to [`statistics`].
+
+pub mod contact;
+pub mod delivery;
+pub mod desk;
+pub mod event;
+pub mod id;
+pub mod policy;
+pub mod rating;
+pub mod reply;
+pub mod request;
+pub mod statistics;
+pub mod time;
+pub mod token;
+pub mod trigger;

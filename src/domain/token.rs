@@ -1,0 +1,131 @@
+//! Secrets that prove something: link tokens, attempt tokens, page views. Made from one key, so that the same request has
+//! the same link however often it is rendered, and kept in the store only as hashes.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use super::id::RequestId;
+use super::time::Timestamp;
+
+/// What is kept of a token: enough to recognise it, useless to whoever reads the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash(pub [u8; 16]);
+
+impl TokenHash {
+    /// The hash of a token as it came in from outside.
+    pub fn of(token: &str) -> Self {
+        let mut short = [0; 16];
+        short.copy_from_slice(&Sha256::digest(token.as_bytes())[..16]);
+        Self(short)
+    }
+}
+
+/// Makes tokens. Holds the signing key; printing it shows nothing.
+#[derive(Clone)]
+pub struct TokenMint {
+    key: [u8; 32],
+}
+
+impl std::fmt::Debug for TokenMint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenMint(…)")
+    }
+}
+
+/// How long a page view may be posted.
+const VIEW_MAX_AGE_MS: i64 = 86_400_000;
+
+impl TokenMint {
+    /// Makes tokens from this key.
+    pub fn new(key: [u8; 32]) -> Self {
+        Self { key }
+    }
+
+    /// The token in a request's link or chat ask: 22 base62 characters, 131 bits.
+    pub fn link(&self, request: RequestId) -> String {
+        self.token("link", &[request.uuid().as_bytes()])
+    }
+
+    /// The token in an attempt's callback address.
+    pub fn attempt(&self, request: RequestId, attempt: i64) -> String {
+        self.token("attempt", &[request.uuid().as_bytes(), &attempt.to_be_bytes()])
+    }
+
+    /// A one-time value for one showing of the page behind `link`, good for a day.
+    pub fn view(&self, link: &str, now: Timestamp, random: [u8; 8]) -> String {
+        let nonce = format!("{:x}.{}", now.as_millis(), hex::encode(random));
+        let proof = self.token("view", &[link.as_bytes(), nonce.as_bytes()]);
+        format!("{nonce}.{proof}")
+    }
+
+    /// Whether `view` was made here, for this link, less than a day ago.
+    pub fn is_view(&self, link: &str, view: &str, now: Timestamp) -> bool {
+        let Some((nonce, proof)) = view.rsplit_once('.') else { return false };
+        let made = nonce.split('.').next().and_then(|millis| i64::from_str_radix(millis, 16).ok());
+        let expected = self.token("view", &[link.as_bytes(), nonce.as_bytes()]);
+        let genuine: bool = subtle::ConstantTimeEq::ct_eq(proof.as_bytes(), expected.as_bytes()).into();
+        genuine && made.is_some_and(|made| now.as_millis() - made <= VIEW_MAX_AGE_MS)
+    }
+
+    /// Parts are separated by their lengths, so that no two lists of parts give the same text.
+    fn token(&self, purpose: &str, parts: &[&[u8]]) -> String {
+        let mut mac = keyed(&self.key);
+        mac.update(purpose.as_bytes());
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        let mut first = [0; 16];
+        first.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        base62(u128::from_be_bytes(first))
+    }
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    match Hmac::new_from_slice(key) {
+        Ok(mac) => mac,
+        Err(_) => unreachable!("HMAC takes a key of any length"),
+    }
+}
+
+/// 22 characters of `0-9A-Za-z`: letters and digits only, so that a link is never broken by a mail program or by GSM-7.
+pub fn base62(mut number: u128) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut text = [b'0'; 22];
+    for place in text.iter_mut().rev() {
+        *place = DIGITS[(number % 62) as usize];
+        number /= 62;
+    }
+    text.iter().map(|b| char::from(*b)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_stable_distinct_and_short() {
+        let mint = TokenMint::new([1; 32]);
+        let (a, b) = (RequestId::new(Timestamp::default(), [1; 10]), RequestId::new(Timestamp::default(), [2; 10]));
+        assert_eq!(mint.link(a), mint.link(a));
+        assert_ne!(mint.link(a), mint.link(b));
+        assert_ne!(mint.attempt(a, 1), mint.attempt(a, 2));
+        assert_ne!(mint.link(a), TokenMint::new([2; 32]).link(a));
+        assert_eq!(mint.link(a).len(), 22);
+        assert!(mint.link(a).bytes().all(|b| b.is_ascii_alphanumeric()));
+        assert_eq!(base62(u128::MAX).len(), 22);
+    }
+
+    #[test]
+    fn a_page_view_proves_its_link_and_its_age() {
+        let mint = TokenMint::new([1; 32]);
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let view = mint.view("link", now, [9; 8]);
+        assert!(mint.is_view("link", &view, now));
+        assert!(!mint.is_view("other", &view, now));
+        assert!(!mint.is_view("link", &view, now.plus_millis(VIEW_MAX_AGE_MS + 1)));
+        for forged in ["", ".", "0.0.0", &view[1..], &view.replace('.', "")] {
+            assert!(!mint.is_view("link", forged, now), "{forged}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! map comes later
+pub mod domain;
+pub mod clock;
