@@ -1,3 +1,42 @@
-//! map comes later
+//! **onefive** asks customers for a rating from 1 to 5 in the channel that their conversation took place in.
+//!
+//! This page is the map. **Nouns are in [`domain`], verbs in [`journey`], the outside world in the adapter folders.** The data
+//! walks one way:
+//!
+//! ```text
+//! trigger -> request -> delivery -> reply -> rating -> results
+//! ```
+//!
+//! | step | noun made | function | store call |
+//! |---|---|---|---|
+//! | trigger | `Trigger`, decision | `http::api::requests::create` -> `Journey::accept` | `accept` |
+//! | request, delivery | `Request` | (same transaction) | |
+//! | send | `Outcome` | `Deliverer`: claim, render, open, commit, send, report | `claim_deliveries`, `dispatch`, `report` |
+//! | settle | `Status` | `http::hooks` -> `Journey::receive` -> `settle` | `record_status`, `sweep` |
+//! | reply, rating | `Reply`, `Rating`, `Event` | `http::{hooks, pages, chat}` -> `Journey::{receive, tap, press}` | `record_reply` (one transaction) |
+//! | results | `Total` | `http::admin` -> `http::totals` | `totals` (one statement) |
+//! | end | | `Journey::tidy` | `expire`, `fold` |
+//!
+//! Who may import whom (a test reads the `use` lines and holds it): `domain` nothing of ours; `channel` domain; the trait files
+//! of `provider` and `store` domain (a provider also what a channel renders); `journey` domain, channel, those traits, clock,
+//! metrics; an adapter its own trait and domain, never a sibling; `http` journey, domain, channel, traits, web; [`app`]
+//! everything, and nothing imports `app` but [`cli`] and tests. SQL only in `store`, axum only in `http` (and `app`, which
+//! merges routers), mail and the HTTP client only in `provider`.
+//!
+//! Adding a channel or a provider is one file or folder and one row in that folder's `ALL`.
+
 pub mod domain;
+
+pub mod channel;
+pub mod journey;
+
+pub mod http;
+pub mod provider;
+pub mod store;
+pub mod web;
+
+pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod metrics;

@@ -8,13 +8,12 @@ use crate::domain::rating::Score;
 use crate::domain::request::{Channel as Name, Request};
 use crate::domain::trigger::MailThread;
 
+pub mod chat;
+pub mod email;
 pub mod reading;
+pub mod sms;
+pub mod voice;
 pub mod wording;
-
-mod chat;
-mod email;
-mod sms;
-mod voice;
 
 /// Every channel.
 pub const ALL: &[&dyn Channel] = &[&sms::Sms, &voice::Voice, &email::Email, &chat::Chat];
@@ -184,5 +183,65 @@ pub fn name_of(channel: &dyn Channel) -> Name {
 
 /// The five scores with their words, worst first.
 pub fn labels(language: &str) -> Vec<(Score, &'static str)> {
-    Score::ALL.into_iter().zip(wording::of(language).scale.iter().map(String::as_str)).collect()
+    Score::ALL
+        .into_iter()
+        .zip(wording::of(language).scale.iter().map(String::as_str))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn contact() -> Contact {
+        Contact {
+            address: Address::none(),
+            id: String::new(),
+            name: "Ana".into(),
+        }
+    }
+
+    pub(super) fn ask(contact: &Contact) -> Ask<'_> {
+        Ask {
+            desk: "Acme IT",
+            agent: "Sam",
+            contact,
+            language: "",
+            mail: None,
+            conversation: "INC-1",
+            rating_url: "https://r.example.com/r/TOKEN",
+            opt_out_url: "https://r.example.com/u/TOKEN",
+            post_url: "https://r.example.com/w/TOKEN",
+        }
+    }
+
+    #[test]
+    fn every_channel_has_its_own_name_and_needs_few_taps() {
+        for channel in ALL {
+            assert!(channel.taps() <= TAPS_MAX, "{}", channel.name());
+            assert_eq!(
+                ALL.iter()
+                    .filter(|other| other.name() == channel.name())
+                    .count(),
+                1,
+                "{}",
+                channel.name()
+            );
+            assert_eq!(
+                find(channel.name()).unwrap().description(),
+                channel.description()
+            );
+        }
+        assert!(find("fax").is_none());
+    }
+
+    #[test]
+    fn the_scale_has_a_word_for_each_score() {
+        let labels: Vec<_> = labels("en")
+            .into_iter()
+            .map(|(score, word)| (score.get(), word))
+            .collect();
+        assert_eq!(labels.first(), Some(&(1, "very poor")));
+        assert_eq!(labels.last(), Some(&(5, "excellent")));
+    }
 }

@@ -39,7 +39,12 @@ impl Address {
         let good = (7..=15).contains(&digits.len())
             && digits.bytes().all(|b| b.is_ascii_digit())
             && !digits.starts_with('0');
-        Self::checked(AddressKind::Phone, raw, good, "a telephone number in E.164, such as +14155550123")
+        Self::checked(
+            AddressKind::Phone,
+            raw,
+            good,
+            "a telephone number in E.164, such as +14155550123",
+        )
     }
 
     /// A mail address: one `@`, no blanks or control characters, a domain with letters, at most 254 bytes (RFC 5321).
@@ -47,7 +52,8 @@ impl Address {
     pub fn mail(raw: &str) -> Result<Self, AddressError> {
         let expected = AddressError("a mail address, such as ana@example.com");
         let (local, domain) = raw.rsplit_once('@').ok_or(expected)?;
-        let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[],;:\\\"@".contains(c);
+        let plain =
+            |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[],;:\\\"@".contains(c);
         let good = !local.is_empty()
             && local.len() <= 64
             && local.chars().all(plain)
@@ -65,15 +71,26 @@ impl Address {
         if !good {
             return Err(expected);
         }
-        Ok(Self { kind: AddressKind::Mail, value: format!("{local}@{}", domain.to_lowercase()) })
+        Ok(Self {
+            kind: AddressKind::Mail,
+            value: format!("{local}@{}", domain.to_lowercase()),
+        })
     }
 
     /// A live call: `CA` and 32 hexadecimal digits (Twilio's call SID).
     pub fn call(raw: &str) -> Result<Self, AddressError> {
         let good = raw.len() == 34
             && raw.starts_with("CA")
-            && raw.bytes().skip(2).all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        Self::checked(AddressKind::Call, raw, good, "a call id, CA and 32 lower-case hexadecimal digits")
+            && raw
+                .bytes()
+                .skip(2)
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        Self::checked(
+            AddressKind::Call,
+            raw,
+            good,
+            "a call id, CA and 32 lower-case hexadecimal digits",
+        )
     }
 
     /// A chat visitor's handle: 1 to 200 characters, no control characters, no blank at either end.
@@ -81,16 +98,36 @@ impl Address {
         let good = (1..=200).contains(&raw.chars().count())
             && raw.trim() == raw
             && !raw.chars().any(char::is_control);
-        Self::checked(AddressKind::Handle, raw, good, "the visitor's handle, 1 to 200 characters")
+        Self::checked(
+            AddressKind::Handle,
+            raw,
+            good,
+            "the visitor's handle, 1 to 200 characters",
+        )
     }
 
     /// The desk knows no address.
     pub fn none() -> Self {
-        Self { kind: AddressKind::None, value: String::new() }
+        Self {
+            kind: AddressKind::None,
+            value: String::new(),
+        }
     }
 
-    fn checked(kind: AddressKind, raw: &str, good: bool, expected: &'static str) -> Result<Self, AddressError> {
-        if good { Ok(Self { kind, value: raw.to_owned() }) } else { Err(AddressError(expected)) }
+    fn checked(
+        kind: AddressKind,
+        raw: &str,
+        good: bool,
+        expected: &'static str,
+    ) -> Result<Self, AddressError> {
+        if good {
+            Ok(Self {
+                kind,
+                value: raw.to_owned(),
+            })
+        } else {
+            Err(AddressError(expected))
+        }
     }
 
     /// What sort of address it is.
@@ -107,7 +144,9 @@ impl Address {
     pub fn lookup_form(&self) -> String {
         match self.kind {
             AddressKind::Mail => self.value.to_lowercase(),
-            AddressKind::Phone | AddressKind::Call | AddressKind::Handle | AddressKind::None => self.value.clone(),
+            AddressKind::Phone | AddressKind::Call | AddressKind::Handle | AddressKind::None => {
+                self.value.clone()
+            }
         }
     }
 }
@@ -158,16 +197,39 @@ mod tests {
     #[test]
     fn only_e164_numbers_are_phones() {
         assert!(Address::phone("+14155550123").is_ok());
-        for bad in ["", "14155550123", "+04155550123", "+1415", "+1 415 555 0123", "+1415555012345678", "+१४१५५५५०१२३"] {
+        for bad in [
+            "",
+            "14155550123",
+            "+04155550123",
+            "+1415",
+            "+1 415 555 0123",
+            "+1415555012345678",
+            "+१४१५५५५०१२३",
+        ] {
             assert!(Address::phone(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn mail_addresses_are_checked_and_their_domain_folded() {
-        assert_eq!(Address::mail("Ana.B@Example.COM").unwrap().expose(), "Ana.B@example.com");
-        for bad in ["", "ana", "ana@", "@example.com", "a b@example.com", "a@b@c.de", "ana@exa mple.com", "ana@-x.de",
-            "x\r\nBcc: y@example.com", ".ana@example.com", "a..b@example.com", "<ana@example.com>"] {
+        assert_eq!(
+            Address::mail("Ana.B@Example.COM").unwrap().expose(),
+            "Ana.B@example.com"
+        );
+        for bad in [
+            "",
+            "ana",
+            "ana@",
+            "@example.com",
+            "a b@example.com",
+            "a@b@c.de",
+            "ana@exa mple.com",
+            "ana@-x.de",
+            "x\r\nBcc: y@example.com",
+            ".ana@example.com",
+            "a..b@example.com",
+            "<ana@example.com>",
+        ] {
             assert!(Address::mail(bad).is_err(), "{bad:?}");
         }
     }

@@ -166,41 +166,73 @@ pub fn backoff_ms(attempt: i64, retry_after_ms: Option<i64>, jitter: u16) -> i64
 
 /// Applies evidence. `None` means that nothing changes: the evidence is old, repeated or overruled.
 pub fn step(at: Position, evidence: &Evidence) -> Option<Step> {
-    use DeliveryState::{Accepted, Dispatching, Dropped, Queued, Rejected, Unknown};
+    use DeliveryState::{Accepted, Claimed, Dispatching, Dropped, Queued, Rejected, Unknown};
 
     let raise = |to: State| at.state.admits(to).then_some(to);
     let to = |delivery, state: Option<State>, code: &str| {
         let changed = delivery != at.delivery || state.is_some();
-        changed.then(|| Step { delivery, state, next_at: None, code: code.to_owned(), opt_out: false })
+        changed.then(|| Step {
+            delivery,
+            state,
+            next_at: None,
+            code: code.to_owned(),
+            opt_out: false,
+        })
     };
     // Evidence that the message exists ends every doubt, whatever was thought before.
     let exists = |state| to(Accepted, state, "");
+    let again = |code: &str, retry_after_ms| {
+        let next = at
+            .now
+            .plus_millis(backoff_ms(at.attempt, retry_after_ms, at.jitter));
+        if at.attempt >= ATTEMPTS_MAX || next >= at.expires_at {
+            return to(Dropped, raise(State::Failed), code);
+        }
+        to(Queued, None, code).map(|step| Step {
+            next_at: Some(next),
+            ..step
+        })
+    };
     match (at.delivery, evidence) {
         // The worker reports on its own call, unless a callback was faster.
         (Dispatching | Unknown, Evidence::Outcome(outcome)) => match outcome {
             Outcome::Accepted { .. } => exists(raise(State::Sent)),
             // A report that comes after the deadline cannot be trusted to be about nothing.
             Outcome::NotProcessed { code, .. } if at.delivery == Unknown => to(Unknown, None, code),
-            Outcome::NotProcessed { code, retry_after_ms } => {
-                let next = at.now.plus_millis(backoff_ms(at.attempt, *retry_after_ms, at.jitter));
-                if at.attempt >= ATTEMPTS_MAX || next >= at.expires_at {
-                    return to(Dropped, raise(State::Failed), code);
-                }
-                to(Queued, None, code).map(|step| Step { next_at: Some(next), ..step })
-            }
+            Outcome::NotProcessed {
+                code,
+                retry_after_ms,
+            } => again(code, *retry_after_ms),
             Outcome::Rejected { code, opted_out } => {
-                to(Rejected, raise(State::Failed), code).map(|step| Step { opt_out: *opted_out, ..step })
+                to(Rejected, raise(State::Failed), code).map(|step| Step {
+                    opt_out: *opted_out,
+                    ..step
+                })
             }
             Outcome::Unknown { code } => to(Unknown, None, code),
         },
+        // The way to the provider did not open: nothing was committed to, nothing was sent.
+        (
+            Claimed,
+            Evidence::Outcome(Outcome::NotProcessed {
+                code,
+                retry_after_ms,
+            }),
+        ) => again(code, *retry_after_ms),
         (Dispatching, Evidence::Silence) => to(Unknown, None, "no_report"),
         (_, Evidence::Outcome(_) | Evidence::Silence) => None,
-        (DeliveryState::None | Queued | DeliveryState::Claimed | Dropped, Evidence::Status(_)) => None,
+        // A callback carries the secret of an attempt, so even one for an earlier attempt that looked unprocessed proves
+        // that the message is there: nothing may be sent any more.
+        (DeliveryState::None | Dropped, Evidence::Status(_)) => None,
         (_, Evidence::Status(Status::Taken)) => exists(raise(State::Sent)),
         (_, Evidence::Status(Status::Delivered)) => exists(raise(State::Delivered)),
         (_, Evidence::Status(Status::Failed { code, opted_out })) => {
-            to(Rejected, raise(State::Failed), code).filter(|_| at.state.admits(State::Failed) || at.delivery == Unknown)
-                .map(|step| Step { opt_out: *opted_out, ..step })
+            to(Rejected, raise(State::Failed), code)
+                .filter(|_| at.state.admits(State::Failed) || at.delivery == Unknown)
+                .map(|step| Step {
+                    opt_out: *opted_out,
+                    ..step
+                })
         }
         (Dispatching | Unknown | Rejected, Evidence::Contact) => exists(None),
         (_, Evidence::Contact) => None,
@@ -213,15 +245,32 @@ mod tests {
 
     fn at(delivery: DeliveryState, state: State) -> Position {
         let now = Timestamp::from_millis(1_000_000);
-        Position { delivery, state, attempt: 1, now, expires_at: now.plus_millis(86_400_000), jitter: 500 }
+        Position {
+            delivery,
+            state,
+            attempt: 1,
+            now,
+            expires_at: now.plus_millis(86_400_000),
+            jitter: 500,
+        }
     }
 
     fn outcomes() -> Vec<Outcome> {
         vec![
-            Outcome::Accepted { provider_id: "SM1".into() },
-            Outcome::NotProcessed { code: "connect".into(), retry_after_ms: None },
-            Outcome::Rejected { code: "21211".into(), opted_out: false },
-            Outcome::Unknown { code: "timeout".into() },
+            Outcome::Accepted {
+                provider_id: "SM1".into(),
+            },
+            Outcome::NotProcessed {
+                code: "connect".into(),
+                retry_after_ms: None,
+            },
+            Outcome::Rejected {
+                code: "21211".into(),
+                opted_out: false,
+            },
+            Outcome::Unknown {
+                code: "timeout".into(),
+            },
         ]
     }
 
@@ -232,11 +281,22 @@ mod tests {
                 for outcome in outcomes() {
                     let queued = step(at(delivery, state), &Evidence::Outcome(outcome.clone()))
                         .is_some_and(|step| step.delivery == DeliveryState::Queued);
-                    let proof = delivery == DeliveryState::Dispatching && matches!(outcome, Outcome::NotProcessed { .. });
+                    let held = matches!(
+                        delivery,
+                        DeliveryState::Dispatching | DeliveryState::Claimed
+                    );
+                    let proof = held && matches!(outcome, Outcome::NotProcessed { .. });
                     assert_eq!(queued, proof, "{delivery:?} {outcome:?}");
                 }
-                for evidence in [Evidence::Silence, Evidence::Contact, Evidence::Status(Status::Taken)] {
-                    assert!(step(at(delivery, state), &evidence).is_none_or(|s| s.delivery != DeliveryState::Queued));
+                for evidence in [
+                    Evidence::Silence,
+                    Evidence::Contact,
+                    Evidence::Status(Status::Taken),
+                ] {
+                    assert!(
+                        step(at(delivery, state), &evidence)
+                            .is_none_or(|s| s.delivery != DeliveryState::Queued)
+                    );
                 }
             }
         }
@@ -244,31 +304,75 @@ mod tests {
 
     #[test]
     fn a_lost_answer_is_unknown_until_a_callback_settles_it() {
-        let lost = step(at(DeliveryState::Dispatching, State::Scheduled), &Evidence::Outcome(outcomes()[3].clone())).unwrap();
+        let lost = step(
+            at(DeliveryState::Dispatching, State::Scheduled),
+            &Evidence::Outcome(outcomes()[3].clone()),
+        )
+        .unwrap();
         assert_eq!((lost.delivery, lost.state), (DeliveryState::Unknown, None));
-        let settled = step(at(DeliveryState::Unknown, State::Scheduled), &Evidence::Status(Status::Delivered)).unwrap();
-        assert_eq!((settled.delivery, settled.state), (DeliveryState::Accepted, Some(State::Delivered)));
+        let settled = step(
+            at(DeliveryState::Unknown, State::Scheduled),
+            &Evidence::Status(Status::Delivered),
+        )
+        .unwrap();
+        assert_eq!(
+            (settled.delivery, settled.state),
+            (DeliveryState::Accepted, Some(State::Delivered))
+        );
     }
 
     #[test]
     fn a_callback_before_the_workers_report_makes_the_report_a_no_op() {
-        let early = step(at(DeliveryState::Dispatching, State::Scheduled), &Evidence::Status(Status::Delivered)).unwrap();
+        let early = step(
+            at(DeliveryState::Dispatching, State::Scheduled),
+            &Evidence::Status(Status::Delivered),
+        )
+        .unwrap();
         assert_eq!(early.delivery, DeliveryState::Accepted);
-        assert_eq!(step(at(DeliveryState::Accepted, State::Delivered), &Evidence::Outcome(outcomes()[3].clone())), None);
+        assert_eq!(
+            step(
+                at(DeliveryState::Accepted, State::Delivered),
+                &Evidence::Outcome(outcomes()[3].clone())
+            ),
+            None
+        );
     }
 
     #[test]
     fn callbacks_are_monotonic_whatever_their_order() {
-        assert_eq!(step(at(DeliveryState::Accepted, State::Delivered), &Evidence::Status(Status::Taken)), None);
-        let failed = Evidence::Status(Status::Failed { code: "30005".into(), opted_out: false });
-        assert_eq!(step(at(DeliveryState::Accepted, State::Delivered), &failed), None);
-        assert_eq!(step(at(DeliveryState::Accepted, State::Sent), &failed).unwrap().state, Some(State::Failed));
-        assert_eq!(step(at(DeliveryState::Rejected, State::Failed), &failed), None);
+        assert_eq!(
+            step(
+                at(DeliveryState::Accepted, State::Delivered),
+                &Evidence::Status(Status::Taken)
+            ),
+            None
+        );
+        let failed = Evidence::Status(Status::Failed {
+            code: "30005".into(),
+            opted_out: false,
+        });
+        assert_eq!(
+            step(at(DeliveryState::Accepted, State::Delivered), &failed),
+            None
+        );
+        assert_eq!(
+            step(at(DeliveryState::Accepted, State::Sent), &failed)
+                .unwrap()
+                .state,
+            Some(State::Failed)
+        );
+        assert_eq!(
+            step(at(DeliveryState::Rejected, State::Failed), &failed),
+            None
+        );
     }
 
     #[test]
     fn the_back_off_doubles_spreads_and_lets_the_provider_only_delay() {
-        assert_eq!((backoff_ms(1, None, 0), backoff_ms(1, None, 999)), (4_000, 5_995));
+        assert_eq!(
+            (backoff_ms(1, None, 0), backoff_ms(1, None, 999)),
+            (4_000, 5_995)
+        );
         assert_eq!(backoff_ms(2, None, 500), 10_000);
         assert_eq!(backoff_ms(30, None, 500), 600_000);
         assert_eq!(backoff_ms(1, Some(1), 500), 5_000);
@@ -278,9 +382,15 @@ mod tests {
 
     #[test]
     fn giving_up_is_a_failure_that_says_why() {
-        let last = Position { attempt: ATTEMPTS_MAX, ..at(DeliveryState::Dispatching, State::Scheduled) };
+        let last = Position {
+            attempt: ATTEMPTS_MAX,
+            ..at(DeliveryState::Dispatching, State::Scheduled)
+        };
         let given_up = step(last, &Evidence::Outcome(outcomes()[1].clone())).unwrap();
-        assert_eq!((given_up.delivery, given_up.state), (DeliveryState::Dropped, Some(State::Failed)));
+        assert_eq!(
+            (given_up.delivery, given_up.state),
+            (DeliveryState::Dropped, Some(State::Failed))
+        );
         assert_eq!(given_up.code, "connect");
     }
 }

@@ -39,7 +39,9 @@ pub struct DeskSettings {
 pub fn is_slug(text: &str) -> bool {
     text.len() <= 40
         && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// What a key may be used for.
@@ -107,14 +109,20 @@ impl KeyText {
         };
         // The leading character of a base62 number is not evenly spread, so the trailing ones are taken.
         let handle = part(&random[..16])[14..].to_owned();
-        let secret = format!("{}{}", &part(&random[16..32])[6..], &part(&random[32..])[6..]);
+        let secret = format!(
+            "{}{}",
+            &part(&random[16..32])[6..],
+            &part(&random[32..])[6..]
+        );
         let body = format!("{handle}_{secret}");
         Self(format!("o5_{body}{}", check(&body)))
     }
 
     /// Reads a key that somebody presents. `None` if it cannot be one, which saves asking the store about typing errors.
     pub fn parse(text: &str) -> Option<Self> {
-        let body = text.strip_prefix("o5_").filter(|_| text.len() == 50 && text.is_ascii())?;
+        let body = text
+            .strip_prefix("o5_")
+            .filter(|_| text.len() == 50 && text.is_ascii())?;
         let (signed, given) = body.split_at(body.len() - 6);
         let shaped = signed.as_bytes()[8] == b'_' && check(signed) == given;
         shaped.then(|| Self(text.to_owned()))

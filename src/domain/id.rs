@@ -89,6 +89,10 @@ mod tests {
         assert_eq!(id.to_string().parse::<RequestId>().unwrap(), id);
         assert!(id.to_string().parse::<RatingId>().is_err());
         assert!("req_12".parse::<RequestId>().is_err());
-        assert!("req_018f-018f-018f-018f-018f-018f-0".parse::<RequestId>().is_err());
+        assert!(
+            "req_018f-018f-018f-018f-018f-018f-0"
+                .parse::<RequestId>()
+                .is_err()
+        );
     }
 }

@@ -120,7 +120,10 @@ pub fn decide(given: Given, known: Known) -> Option<Suppression> {
         (given.no_address, Suppression::NoAddress),
         (known.opted_out, Suppression::OptedOut),
         (given.context_hold, Suppression::ContextHold),
-        (given.channel_not_configured, Suppression::ChannelNotConfigured),
+        (
+            given.channel_not_configured,
+            Suppression::ChannelNotConfigured,
+        ),
         (given.address_internal, Suppression::AddressInternal),
         (known.open_request, Suppression::OpenRequestExists),
     ]
@@ -139,14 +142,28 @@ mod tests {
 
     #[test]
     fn a_contacts_own_wish_goes_before_the_desks() {
-        let given = Given { context_hold: true, ..Given::default() };
-        let known = Known { opted_out: true, open_request: true, ..Known::default() };
+        let given = Given {
+            context_hold: true,
+            ..Given::default()
+        };
+        let known = Known {
+            opted_out: true,
+            open_request: true,
+            ..Known::default()
+        };
         assert_eq!(decide(given, known), Some(Suppression::OptedOut));
-        assert_eq!(decide(given, Known::default()), Some(Suppression::ContextHold));
+        assert_eq!(
+            decide(given, Known::default()),
+            Some(Suppression::ContextHold)
+        );
     }
 
     #[test]
     fn every_reason_reads_back() {
-        assert!(Suppression::ALL.into_iter().all(|reason| Suppression::parse(reason.as_str()) == Some(reason)));
+        assert!(
+            Suppression::ALL
+                .into_iter()
+                .all(|reason| Suppression::parse(reason.as_str()) == Some(reason))
+        );
     }
 }

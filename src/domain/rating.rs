@@ -29,7 +29,11 @@ impl TryFrom<i64> for Score {
     type Error = ScoreError;
 
     fn try_from(value: i64) -> Result<Self, ScoreError> {
-        u8::try_from(value).ok().filter(|v| (1..=5).contains(v)).map(Self).ok_or(ScoreError)
+        u8::try_from(value)
+            .ok()
+            .filter(|v| (1..=5).contains(v))
+            .map(Self)
+            .ok_or(ScoreError)
     }
 }
 
@@ -81,7 +85,9 @@ impl Grade {
 
     /// Reads the word back.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Channel, Self::Tap, Self::Auto, Self::Suspect].into_iter().find(|grade| grade.as_str() == word)
+        [Self::Channel, Self::Tap, Self::Auto, Self::Suspect]
+            .into_iter()
+            .find(|grade| grade.as_str() == word)
     }
 
     /// Whether a person is known to have given it.
@@ -116,8 +122,17 @@ pub const COMMENT_MAX: usize = 1000;
 
 /// A comment as it is kept: control characters become blanks, blank ends are cut, at most [`COMMENT_MAX`] characters.
 pub fn clean_comment(raw: &str) -> String {
-    let plain: String = raw.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
-    plain.trim().chars().take(COMMENT_MAX).collect::<String>().trim_end().to_owned()
+    let plain: String = raw
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
+        .collect();
+    plain
+        .trim()
+        .chars()
+        .take(COMMENT_MAX)
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
 }
 
 /// What a further answer to a request that already has one does (DESIGN 5.7).
@@ -134,7 +149,13 @@ pub enum SecondAnswer {
 }
 
 /// Decides what a second answer does. `window_ms` counts from the first answer.
-pub fn second_answer(rating: &Rating, score: Option<Score>, comment: &str, now: Timestamp, window_ms: i64) -> SecondAnswer {
+pub fn second_answer(
+    rating: &Rating,
+    score: Option<Score>,
+    comment: &str,
+    now: Timestamp,
+    window_ms: i64,
+) -> SecondAnswer {
     let changes_score = score.is_some_and(|score| score != rating.score);
     let changes_comment = !comment.is_empty() && comment != rating.comment;
     if !changes_score && !changes_comment {
@@ -167,7 +188,12 @@ mod tests {
 
     #[test]
     fn a_score_is_one_to_five_and_nothing_else() {
-        assert_eq!((-3..9).filter(|n| Score::try_from(*n).is_ok()).collect::<Vec<i64>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(
+            (-3..9)
+                .filter(|n| Score::try_from(*n).is_ok())
+                .collect::<Vec<i64>>(),
+            [1, 2, 3, 4, 5]
+        );
         assert!("05".parse::<Score>().is_err());
     }
 
@@ -175,15 +201,33 @@ mod tests {
     fn a_second_answer_corrects_only_inside_the_window() {
         let at = Timestamp::from_millis(1500);
         let two = Score::try_from(2).ok();
-        assert_eq!(second_answer(&rating(), Some(Score(4)), "", at, 900), SecondAnswer::Same);
-        assert_eq!(second_answer(&rating(), two, "", at, 900), SecondAnswer::Correct);
-        assert_eq!(second_answer(&rating(), None, "slow", at, 900), SecondAnswer::Comment);
-        assert_eq!(second_answer(&rating(), two, "", Timestamp::from_millis(1901), 900), SecondAnswer::TooLate);
+        assert_eq!(
+            second_answer(&rating(), Some(Score(4)), "", at, 900),
+            SecondAnswer::Same
+        );
+        assert_eq!(
+            second_answer(&rating(), two, "", at, 900),
+            SecondAnswer::Correct
+        );
+        assert_eq!(
+            second_answer(&rating(), None, "slow", at, 900),
+            SecondAnswer::Comment
+        );
+        assert_eq!(
+            second_answer(&rating(), two, "", Timestamp::from_millis(1901), 900),
+            SecondAnswer::TooLate
+        );
     }
 
     #[test]
     fn a_comment_loses_control_characters_and_length() {
-        assert_eq!(clean_comment("  fine\u{0}\u{7} thanks \r\n"), "fine   thanks");
-        assert_eq!(clean_comment(&"é".repeat(2000)).chars().count(), COMMENT_MAX);
+        assert_eq!(
+            clean_comment("  fine\u{0}\u{7} thanks \r\n"),
+            "fine   thanks"
+        );
+        assert_eq!(
+            clean_comment(&"é".repeat(2000)).chars().count(),
+            COMMENT_MAX
+        );
     }
 }

@@ -80,13 +80,26 @@ pub enum Effect {
     Nothing,
 }
 
-/// Decides what a reply does. `rating` is the request's rating if it has one; `window_ms` is the time for corrections.
-pub fn effect(state: State, rating: Option<&Rating>, understood: Understood, now: Timestamp, window_ms: i64) -> Effect {
+/// Decides what a reply does. `rating` is the request's rating if it has one; `window_ms` is the time for corrections. What
+/// no person is known to have given is kept and does nothing.
+pub fn effect(
+    state: State,
+    rating: Option<&Rating>,
+    understood: Understood,
+    grade: Grade,
+    now: Timestamp,
+    window_ms: i64,
+) -> Effect {
+    if !grade.is_human() {
+        return Effect::Nothing;
+    }
     match (understood, rating) {
         (Understood::Stop, _) => Effect::OptedOut,
         (Understood::Start, _) => Effect::OptedIn,
         (Understood::Help, _) => Effect::Helped,
-        (Understood::Rating(score, words), None) if state.admits(State::Answered) => Effect::Rated(score, words),
+        (Understood::Rating(score, words), None) if state.admits(State::Answered) => {
+            Effect::Rated(score, words)
+        }
         (Understood::Rating(_, _), None) => Effect::Nothing,
         (Understood::Words(words), None) => Effect::Unrecognized(words),
         (Understood::Rating(score, words), Some(rating)) => {
@@ -135,23 +148,84 @@ mod tests {
     fn the_first_score_rates_and_the_next_words_are_the_comment() {
         let now = Timestamp::from_millis(2_000);
         let four = Understood::Rating(score(4), String::new());
-        assert_eq!(effect(State::Sent, None, four.clone(), now, 900_000), Effect::Rated(score(4), String::new()));
-        assert_eq!(effect(State::Answered, Some(&rated()), four, now, 900_000), Effect::Nothing);
+        assert_eq!(
+            effect(
+                State::Sent,
+                None,
+                four.clone(),
+                Grade::Channel,
+                now,
+                900_000
+            ),
+            Effect::Rated(score(4), String::new())
+        );
+        assert_eq!(
+            effect(
+                State::Answered,
+                Some(&rated()),
+                four,
+                Grade::Channel,
+                now,
+                900_000
+            ),
+            Effect::Nothing
+        );
         let words = Understood::Words("quick help".into());
         let commented = Effect::Commented("quick help".into());
-        assert_eq!(effect(State::Answered, Some(&rated()), words, now, 900_000), commented);
+        assert_eq!(
+            effect(
+                State::Answered,
+                Some(&rated()),
+                words,
+                Grade::Channel,
+                now,
+                900_000
+            ),
+            commented
+        );
     }
 
     #[test]
     fn stop_is_heard_in_every_state() {
         for state in State::ALL {
-            assert_eq!(effect(state, None, Understood::Stop, Timestamp::default(), 0), Effect::OptedOut);
+            assert_eq!(
+                effect(
+                    state,
+                    None,
+                    Understood::Stop,
+                    Grade::Channel,
+                    Timestamp::default(),
+                    0
+                ),
+                Effect::OptedOut
+            );
+        }
+    }
+
+    #[test]
+    fn a_machine_rates_nothing() {
+        for grade in [Grade::Auto, Grade::Suspect] {
+            let five = Understood::Rating(score(5), String::new());
+            assert_eq!(
+                effect(State::Sent, None, five, grade, Timestamp::default(), 0),
+                Effect::Nothing
+            );
         }
     }
 
     #[test]
     fn a_cancelled_request_takes_no_rating() {
         let five = Understood::Rating(score(5), String::new());
-        assert_eq!(effect(State::Cancelled, None, five, Timestamp::default(), 0), Effect::Nothing);
+        assert_eq!(
+            effect(
+                State::Cancelled,
+                None,
+                five,
+                Grade::Channel,
+                Timestamp::default(),
+                0
+            ),
+            Effect::Nothing
+        );
     }
 }

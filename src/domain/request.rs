@@ -116,7 +116,10 @@ impl State {
 
     /// Whether an answer may still come.
     pub const fn is_open(self) -> bool {
-        matches!(self, Self::Scheduled | Self::Sent | Self::Delivered | Self::Reached)
+        matches!(
+            self,
+            Self::Scheduled | Self::Sent | Self::Delivered | Self::Reached
+        )
     }
 
     /// Whether evidence of `to` may move a request that is in this state.
@@ -126,7 +129,10 @@ impl State {
     pub fn admits(self, to: Self) -> bool {
         match (self, to) {
             (Self::Scheduled | Self::Sent, Self::Failed) => true,
-            (Self::Scheduled | Self::Sent | Self::Delivered | Self::Reached, Self::Expired | Self::Cancelled) => true,
+            (
+                Self::Scheduled | Self::Sent | Self::Delivered | Self::Reached,
+                Self::Expired | Self::Cancelled,
+            ) => true,
             (Self::Failed, Self::Delivered | Self::Reached | Self::Answered) => true,
             (from, to) => matches!((from.rank(), to.rank()), (Some(from), Some(to)) if from < to),
         }
@@ -137,7 +143,9 @@ impl State {
     /// An answer proves that the ask was sent, arrived and was seen, even where no callback ever said so. Counting these
     /// with the answer keeps the three response rates honest: no denominator is ever smaller than its numerator.
     pub fn entered_by(self, to: Self) -> i64 {
-        let Some(high) = to.rank() else { return to.bit() };
+        let Some(high) = to.rank() else {
+            return to.bit();
+        };
         let low = self.rank().unwrap_or(1);
         Self::ALL
             .into_iter()
@@ -213,24 +221,48 @@ mod tests {
         assert!(State::Scheduled.admits(State::Answered));
         assert!(State::Sent.admits(State::Delivered));
         assert!(!State::Delivered.admits(State::Sent));
-        assert!(!State::Delivered.admits(State::Failed), "a late failure does not undo a delivery");
+        assert!(
+            !State::Delivered.admits(State::Failed),
+            "a late failure does not undo a delivery"
+        );
         assert!(State::Failed.admits(State::Answered));
-        for ended in [State::Suppressed, State::Cancelled, State::Expired, State::Answered] {
-            assert!(State::ALL.into_iter().all(|to| !ended.admits(to)), "{ended:?} is final");
+        for ended in [
+            State::Suppressed,
+            State::Cancelled,
+            State::Expired,
+            State::Answered,
+        ] {
+            assert!(
+                State::ALL.into_iter().all(|to| !ended.admits(to)),
+                "{ended:?} is final"
+            );
         }
     }
 
     #[test]
     fn an_answer_counts_the_states_that_it_proves() {
-        let all = State::Sent.bit() | State::Delivered.bit() | State::Reached.bit() | State::Answered.bit();
+        let all = State::Sent.bit()
+            | State::Delivered.bit()
+            | State::Reached.bit()
+            | State::Answered.bit();
         assert_eq!(State::Scheduled.entered_by(State::Answered), all);
-        assert_eq!(State::Reached.entered_by(State::Answered), State::Answered.bit());
-        assert_eq!(State::Failed.entered_by(State::Delivered), State::Delivered.bit());
+        assert_eq!(
+            State::Reached.entered_by(State::Answered),
+            State::Answered.bit()
+        );
+        assert_eq!(
+            State::Failed.entered_by(State::Delivered),
+            State::Delivered.bit()
+        );
         assert_eq!(State::Sent.entered_by(State::Expired), State::Expired.bit());
     }
 
     #[test]
     fn every_state_reads_back() {
-        assert!(State::ALL.into_iter().all(|state| State::parse(state.as_str()) == Some(state)));
+        assert!(
+            State::ALL
+                .into_iter()
+                .all(|state| State::parse(state.as_str()) == Some(state))
+        );
     }
 }

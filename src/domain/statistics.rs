@@ -10,7 +10,10 @@ pub const ANSWER_SECONDS: [u32; 10] = [10, 30, 60, 120, 300, 900, 3_600, 14_400,
 
 /// The index into [`ANSWER_SECONDS`] in which a time falls; its length for the open bucket.
 pub fn answer_bucket(elapsed_ms: i64) -> usize {
-    ANSWER_SECONDS.iter().position(|bound| elapsed_ms <= i64::from(*bound) * 1000).unwrap_or(ANSWER_SECONDS.len())
+    ANSWER_SECONDS
+        .iter()
+        .position(|bound| elapsed_ms <= i64::from(*bound) * 1000)
+        .unwrap_or(ANSWER_SECONDS.len())
 }
 
 /// A sum over events that are alike in everything that is counted. Never falls.

@@ -48,7 +48,10 @@ impl TokenMint {
 
     /// The token in an attempt's callback address.
     pub fn attempt(&self, request: RequestId, attempt: i64) -> String {
-        self.token("attempt", &[request.uuid().as_bytes(), &attempt.to_be_bytes()])
+        self.token(
+            "attempt",
+            &[request.uuid().as_bytes(), &attempt.to_be_bytes()],
+        )
     }
 
     /// A one-time value for one showing of the page behind `link`, good for a day.
@@ -60,10 +63,16 @@ impl TokenMint {
 
     /// Whether `view` was made here, for this link, less than a day ago.
     pub fn is_view(&self, link: &str, view: &str, now: Timestamp) -> bool {
-        let Some((nonce, proof)) = view.rsplit_once('.') else { return false };
-        let made = nonce.split('.').next().and_then(|millis| i64::from_str_radix(millis, 16).ok());
+        let Some((nonce, proof)) = view.rsplit_once('.') else {
+            return false;
+        };
+        let made = nonce
+            .split('.')
+            .next()
+            .and_then(|millis| i64::from_str_radix(millis, 16).ok());
         let expected = self.token("view", &[link.as_bytes(), nonce.as_bytes()]);
-        let genuine: bool = subtle::ConstantTimeEq::ct_eq(proof.as_bytes(), expected.as_bytes()).into();
+        let genuine: bool =
+            subtle::ConstantTimeEq::ct_eq(proof.as_bytes(), expected.as_bytes()).into();
         genuine && made.is_some_and(|made| now.as_millis() - made <= VIEW_MAX_AGE_MS)
     }
 
@@ -106,7 +115,10 @@ mod tests {
     #[test]
     fn tokens_are_stable_distinct_and_short() {
         let mint = TokenMint::new([1; 32]);
-        let (a, b) = (RequestId::new(Timestamp::default(), [1; 10]), RequestId::new(Timestamp::default(), [2; 10]));
+        let (a, b) = (
+            RequestId::new(Timestamp::default(), [1; 10]),
+            RequestId::new(Timestamp::default(), [2; 10]),
+        );
         assert_eq!(mint.link(a), mint.link(a));
         assert_ne!(mint.link(a), mint.link(b));
         assert_ne!(mint.attempt(a, 1), mint.attempt(a, 2));

@@ -16,7 +16,10 @@ pub struct FieldError {
 impl FieldError {
     /// An error about `field`.
     pub fn new(field: &str, message: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), message: message.into() }
+        Self {
+            field: field.to_owned(),
+            message: message.into(),
+        }
     }
 }
 
@@ -219,13 +222,27 @@ impl Trigger {
         if let Some(mail) = &self.mail {
             text("mail.message_id", &mail.message_id, 250)?;
             text("mail.subject", &mail.subject, 150)?;
-            let inner = mail.message_id.strip_prefix('<').and_then(|id| id.strip_suffix('>')).unwrap_or_default();
-            if !inner.contains('@') || inner.contains(['<', '>']) || inner.chars().any(char::is_whitespace) || !inner.is_ascii() {
-                return Err(FieldError::new("mail.message_id", "must be a Message-ID with its angle brackets, such as <id@example.com>"));
+            let inner = mail
+                .message_id
+                .strip_prefix('<')
+                .and_then(|id| id.strip_suffix('>'))
+                .unwrap_or_default();
+            if !inner.contains('@')
+                || inner.contains(['<', '>'])
+                || inner.chars().any(char::is_whitespace)
+                || !inner.is_ascii()
+            {
+                return Err(FieldError::new(
+                    "mail.message_id",
+                    "must be a Message-ID with its angle brackets, such as <id@example.com>",
+                ));
             }
         }
         if self.metadata.to_string().len() > METADATA_MAX {
-            return Err(FieldError::new("metadata", format!("must not be longer than {METADATA_MAX} bytes of JSON")));
+            return Err(FieldError::new(
+                "metadata",
+                format!("must not be longer than {METADATA_MAX} bytes of JSON"),
+            ));
         }
         Ok(())
     }
@@ -249,16 +266,29 @@ impl Trigger {
 /// A text is at most `max` characters and holds no control character: it ends up in messages, headers and log lines.
 fn text(field: &str, value: &str, max: usize) -> Result<(), FieldError> {
     if value.chars().count() > max {
-        return Err(FieldError::new(field, format!("must not be longer than {max} characters")));
+        return Err(FieldError::new(
+            field,
+            format!("must not be longer than {max} characters"),
+        ));
     }
     if value.chars().any(char::is_control) {
-        return Err(FieldError::new(field, "must not contain control characters"));
+        return Err(FieldError::new(
+            field,
+            "must not contain control characters",
+        ));
     }
     Ok(())
 }
 
 fn within(field: &str, value: u32, low: u32, high: u32) -> Result<(), FieldError> {
-    if (low..=high).contains(&value) { Ok(()) } else { Err(FieldError::new(field, format!("must be from {low} to {high}"))) }
+    if (low..=high).contains(&value) {
+        Ok(())
+    } else {
+        Err(FieldError::new(
+            field,
+            format!("must be from {low} to {high}"),
+        ))
+    }
 }
 
 fn slug(field: &str, value: &str) -> Result<(), FieldError> {
@@ -266,25 +296,37 @@ fn slug(field: &str, value: &str) -> Result<(), FieldError> {
     if value.len() <= 64 && value.bytes().all(plain) {
         return Ok(());
     }
-    Err(FieldError::new(field, "must be at most 64 lower-case letters, digits, dots, hyphens or underscores"))
+    Err(FieldError::new(
+        field,
+        "must be at most 64 lower-case letters, digits, dots, hyphens or underscores",
+    ))
 }
 
 /// The shape of BCP 47, not its registry: an unknown language falls back, a malformed one is a mistake.
 fn language(value: &str) -> Result<(), FieldError> {
     let mut parts = value.split('-');
-    let primary = parts.next().is_some_and(|p| (2..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphabetic()));
-    let rest = parts.all(|p| (1..=8).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let primary = parts
+        .next()
+        .is_some_and(|p| (2..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphabetic()));
+    let rest =
+        parts.all(|p| (1..=8).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric()));
     if value.is_empty() || (value.len() <= 35 && primary && rest) {
         return Ok(());
     }
-    Err(FieldError::new("contact.language", "must be a language tag, such as es or de-AT"))
+    Err(FieldError::new(
+        "contact.language",
+        "must be a language tag, such as es or de-AT",
+    ))
 }
 
 fn timezone(value: &str) -> Result<(), FieldError> {
     if value.is_empty() || (value.len() <= 64 && jiff::tz::TimeZone::get(value).is_ok()) {
         return Ok(());
     }
-    Err(FieldError::new("contact.timezone", "must be an IANA time zone, such as America/New_York"))
+    Err(FieldError::new(
+        "contact.timezone",
+        "must be an IANA time zone, such as America/New_York",
+    ))
 }
 
 #[cfg(test)]
@@ -292,9 +334,15 @@ mod tests {
     use super::*;
 
     fn trigger(change: serde_json::Value) -> Result<(), String> {
-        let mut json = serde_json::json!({"channel": "sms", "to": "+14155550123", "conversation": "INC-1"});
-        json.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        serde_json::from_value::<Trigger>(json).map_err(|e| e.to_string())?.check().map_err(|e| e.to_string())
+        let mut json =
+            serde_json::json!({"channel": "sms", "to": "+14155550123", "conversation": "INC-1"});
+        json.as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        serde_json::from_value::<Trigger>(json)
+            .map_err(|e| e.to_string())?
+            .check()
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -306,15 +354,30 @@ mod tests {
     fn each_bad_field_is_named() {
         for (change, field) in [
             (serde_json::json!({"conversation": ""}), "conversation"),
-            (serde_json::json!({"conversation": "a\u{0}b"}), "conversation"),
+            (
+                serde_json::json!({"conversation": "a\u{0}b"}),
+                "conversation",
+            ),
             (serde_json::json!({"team": "x".repeat(101)}), "team"),
             (serde_json::json!({"agent": {"kind": "cat"}}), "cat"),
             (serde_json::json!({"touchpoint": "Two Words"}), "touchpoint"),
             (serde_json::json!({"expires_in": 5}), "expires_in"),
-            (serde_json::json!({"contact": {"language": "e"}}), "contact.language"),
-            (serde_json::json!({"contact": {"timezone": "Mars/Base"}}), "contact.timezone"),
-            (serde_json::json!({"mail": {"message_id": "<a@b>\r\nBcc: x"}}), "mail.message_id"),
-            (serde_json::json!({"metadata": "x".repeat(5000)}), "metadata"),
+            (
+                serde_json::json!({"contact": {"language": "e"}}),
+                "contact.language",
+            ),
+            (
+                serde_json::json!({"contact": {"timezone": "Mars/Base"}}),
+                "contact.timezone",
+            ),
+            (
+                serde_json::json!({"mail": {"message_id": "<a@b>\r\nBcc: x"}}),
+                "mail.message_id",
+            ),
+            (
+                serde_json::json!({"metadata": "x".repeat(5000)}),
+                "metadata",
+            ),
             (serde_json::json!({"colour": "red"}), "colour"),
         ] {
             let error = trigger(change).unwrap_err();

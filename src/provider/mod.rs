@@ -21,9 +21,21 @@ pub mod twilio;
 
 /// Every provider.
 pub const ALL: &[Row] = &[
-    Row { name: "twilio", description: "text messages and calls through Twilio", build: twilio::build },
-    Row { name: "smtp", description: "mail through an SMTP server", build: smtp::build },
-    Row { name: "sandbox", description: "pretend phone, mailbox and calls on the page /sandbox", build: sandbox::build },
+    Row {
+        name: "twilio",
+        description: "text messages and calls through Twilio",
+        build: twilio::build,
+    },
+    Row {
+        name: "smtp",
+        description: "mail through an SMTP server",
+        build: smtp::build,
+    },
+    Row {
+        name: "sandbox",
+        description: "pretend phone, mailbox and calls on the page /sandbox",
+        build: sandbox::build,
+    },
 ];
 
 /// A row of the table of providers.
@@ -80,7 +92,10 @@ pub struct SettingsError {
 impl SettingsError {
     /// An error about `key`.
     pub fn new(key: &str, message: impl Into<String>) -> Self {
-        Self { key: key.to_owned(), message: message.into() }
+        Self {
+            key: key.to_owned(),
+            message: message.into(),
+        }
     }
 }
 

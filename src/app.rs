@@ -1,0 +1,356 @@
+//! The composition root: the only file that knows every concrete type. Settings in, a running service out.
+//!
+//! Production and tests come through the same door: tests bring their own clock and ask for no background work, so that they
+//! turn every loop by hand.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::channel;
+use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::config::{Config, ConfigError};
+use crate::domain::token::TokenMint;
+use crate::http::{self, Doors, server};
+use crate::journey::{Deliverer, Journey, Routes, Rules};
+use crate::metrics::Metrics;
+use crate::provider::{self, Built};
+use crate::store::{KeyRing, SqlStore, StoreError, StoreSettings};
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A listener cannot be opened.
+    #[error("{0} cannot be listened on: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// The metrics cannot be registered.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// What the service takes from outside besides its settings.
+#[derive(Clone)]
+pub struct Parts {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Whether delivering, sweeping and tidying run by themselves.
+    pub background: bool,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("background", &self.background)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    /// The machine's own clock and randomness, with background work.
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            background: true,
+        }
+    }
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct App {
+    /// Where customers and providers are served.
+    pub public: SocketAddr,
+    /// Where desks are served.
+    pub api: SocketAddr,
+    /// Where operators are served.
+    pub admin: SocketAddr,
+    /// The steps, for whoever turns them by hand.
+    pub journey: Journey,
+    /// The worker, for whoever turns it by hand.
+    pub deliverer: Arc<Deliverer>,
+    draining: Arc<AtomicBool>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Who carries which channel, by configuration. Builds every provider that a channel names, and connects nowhere.
+pub fn routes(config: &Config, parts: &Parts) -> Result<Routes, ConfigError> {
+    let mut routes = Routes::default();
+    let mut built: BTreeMap<&'static str, Arc<dyn provider::Provider>> = BTreeMap::new();
+    for (name, wanted) in &config.channels {
+        let key = format!("channels.{name}");
+        let known: Vec<&str> = channel::ALL
+            .iter()
+            .filter(|c| c.carriage() == channel::Carriage::Provider)
+            .map(|c| c.name())
+            .collect();
+        let Some(channel) = channel::find(name).filter(|_| known.contains(&name.as_str())) else {
+            return Err(ConfigError::new(
+                key,
+                format!(
+                    "is no channel that a provider carries; these are: {}",
+                    known.join(", ")
+                ),
+            ));
+        };
+        if channel.taps() > channel::TAPS_MAX {
+            let message = format!(
+                "takes {} actions for a rating; at most {} are allowed",
+                channel.taps(),
+                channel::TAPS_MAX
+            );
+            return Err(ConfigError::new(key, message));
+        }
+        if wanted.is_empty() {
+            continue;
+        }
+        let Some(row) = provider::ALL.iter().find(|row| row.name == wanted) else {
+            let names: Vec<&str> = provider::ALL.iter().map(|row| row.name).collect();
+            return Err(ConfigError::new(
+                key,
+                format!("{wanted:?} is no provider; these are: {}", names.join(", ")),
+            ));
+        };
+        let provider = match built.get(row.name) {
+            Some(provider) => Arc::clone(provider),
+            None => {
+                let settings = Built {
+                    settings: config.providers.get(row.name).cloned().unwrap_or_default(),
+                    public_url: config.server.public_url.clone(),
+                    clock: Arc::clone(&parts.clock),
+                    entropy: Arc::clone(&parts.entropy),
+                };
+                let provider = (row.build)(settings).map_err(|error| {
+                    let section = format!("providers.{}", row.name);
+                    let key = if error.key.is_empty() {
+                        section
+                    } else {
+                        format!("{section}.{}", error.key)
+                    };
+                    ConfigError::new(key, error.message)
+                })?;
+                built.insert(row.name, Arc::clone(&provider));
+                provider
+            }
+        };
+        if !provider.carries(name) {
+            return Err(ConfigError::new(
+                key,
+                format!("{wanted} does not carry this channel"),
+            ));
+        }
+        routes.set(channel.name(), provider);
+    }
+    if let Some(unknown) = config
+        .providers
+        .keys()
+        .find(|name| provider::ALL.iter().all(|row| row.name != name.as_str()))
+    {
+        let names: Vec<&str> = provider::ALL.iter().map(|row| row.name).collect();
+        return Err(ConfigError::new(
+            format!("providers.{unknown}"),
+            format!("is no provider; these are: {}", names.join(", ")),
+        ));
+    }
+    Ok(routes)
+}
+
+/// Reads the key file. With SQLite a missing one is made, readable by us alone; replicas must share one, so with PostgreSQL a
+/// missing one is a mistake.
+pub fn keys(config: &Config, entropy: &dyn Entropy) -> Result<KeyRing, ConfigError> {
+    let path = config.keys_file();
+    let wrong = |message: String| {
+        ConfigError::new(
+            "secrets.keys_file",
+            format!("{}: {message}", path.display()),
+        )
+    };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && config.is_sqlite() => {
+            let text = KeyRing::generate(entropy);
+            write_secret(&path, &text).map_err(|error| wrong(error.to_string()))?;
+            tracing::info!(file = %path.display(), "made a new key file; keep a copy of it in a safe place");
+            text
+        }
+        Err(error) => return Err(wrong(format!("{error}; `onefive key file` makes one"))),
+    };
+    KeyRing::parse(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// Writes a file that only its owner may read, and that was not there before.
+pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Opens the store that the settings name, without touching its schema.
+pub async fn open_store(
+    config: &Config,
+    parts: &Parts,
+) -> Result<(Arc<SqlStore>, KeyRing), AppError> {
+    let keys = keys(config, parts.entropy.as_ref())?;
+    let settings = StoreSettings {
+        url: config.database.url.clone(),
+        connections: config.database.connections,
+        statement_cache: config.database.statement_cache,
+        queue: config.database.queue,
+        lease_ms: i64::from(config.database.lease_seconds) * 1000,
+    };
+    let store = SqlStore::open(&settings, keys.clone(), Arc::clone(&parts.entropy)).await?;
+    Ok((Arc::new(store), keys))
+}
+
+impl App {
+    /// Starts everything. The listeners accept when this returns.
+    pub async fn start(config: &Config, parts: Parts) -> Result<Self, AppError> {
+        let routes = routes(config, &parts)?;
+        let (store, keys) = open_store(config, &parts).await?;
+        prepare_schema(config, store.as_ref()).await?;
+
+        let journey = Journey {
+            store,
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+            mint: TokenMint::new(keys.token_key()),
+            routes,
+            rules: Rules {
+                public_url: config.server.public_url.clone(),
+                correction_ms: i64::from(config.requests.correction_minutes) * 60_000,
+            },
+            metrics: Metrics::new()?,
+            bell: Arc::new(Notify::new()),
+        };
+        let draining = Arc::new(AtomicBool::new(false));
+        let doors = Doors {
+            journey: journey.clone(),
+            body_deadline: Duration::from_secs(config.server.body_seconds),
+            metrics_key: config.server.metrics_key,
+            totals_in_metrics: config.is_sqlite(),
+            draining: Arc::clone(&draining),
+        };
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let [public, api, admin] = listen(config, &doors, &stop, &tasks).await?;
+        let deliverer = Arc::new(Deliverer::new(journey.clone()));
+        if parts.background {
+            let (worker, token) = (Arc::clone(&deliverer), stop.clone());
+            tasks.spawn(async move { worker.run(token).await });
+            let (sweeper, token) = (journey.clone(), stop.clone());
+            tasks.spawn(async move { sweeper.run_sweeper(token).await });
+            let (tidier, token) = (journey.clone(), stop.clone());
+            tasks.spawn(async move { tidier.run_tidier(token).await });
+        }
+        Ok(Self {
+            public,
+            api,
+            admin,
+            journey,
+            deliverer,
+            draining,
+            stop,
+            tasks,
+        })
+    }
+
+    /// Tells balancers to send no more; what comes is still answered.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops: no new connections, no new work, finishes what is in flight, closes the store.
+    pub async fn stop(self) {
+        self.drain();
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.journey.store.close().await;
+    }
+}
+
+async fn prepare_schema(config: &Config, store: &SqlStore) -> Result<(), AppError> {
+    use crate::store::Store as _;
+
+    if config.database.migrate {
+        store.migrate().await?;
+    } else if !store.ready().await.unwrap_or(false) {
+        let message =
+            "the schema is older than this version; run `onefive migrate`, or set database.migrate";
+        return Err(StoreError::Migration(message.to_owned()).into());
+    }
+    Ok(())
+}
+
+/// Opens the listeners; routers with equal addresses share one. The addresses of the three, with their real ports.
+async fn listen(
+    config: &Config,
+    doors: &Doors,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<[SocketAddr; 3], AppError> {
+    let routers = http::routers(doors);
+    let limits = server::Limits {
+        connections: config.server.connections,
+        per_peer: config.server.connections_per_peer,
+        header: Duration::from_secs(config.server.header_seconds),
+        request: Duration::from_secs(config.server.request_seconds),
+        drain: Duration::from_secs(config.server.drain_seconds),
+    };
+    let wanted = [config.server.public, config.server.api, config.server.admin];
+    let mut merged: Vec<(SocketAddr, Router)> = Vec::new();
+    for (address, router) in wanted
+        .into_iter()
+        .zip([routers.public, routers.api, routers.admin])
+    {
+        match merged.iter_mut().find(|(known, _)| *known == address) {
+            Some((_, shared)) => *shared = std::mem::take(shared).merge(router),
+            None => merged.push((address, router)),
+        }
+    }
+    let mut real = BTreeMap::new();
+    for (address, router) in merged {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| AppError::Listen(address, error))?;
+        real.insert(
+            address,
+            listener
+                .local_addr()
+                .map_err(|error| AppError::Listen(address, error))?,
+        );
+        let router = http::finish(router, doors);
+        tasks.spawn(server::serve(
+            listener,
+            router,
+            limits,
+            doors.journey.metrics.clone(),
+            stop.clone(),
+        ));
+    }
+    Ok(wanted.map(|address| real.get(&address).copied().unwrap_or(address)))
+}

@@ -1,0 +1,75 @@
+//! `/livez`, `/readyz`, `/metrics`, `/metrics/totals`: for those who run it.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use http::{HeaderMap, StatusCode, header};
+use prometheus::proto::MetricFamily;
+
+use super::error::Problem;
+use super::{Doors, totals};
+use crate::domain::desk::Scope;
+
+pub(super) fn router() -> Router<Doors> {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/metrics/totals", get(all_totals))
+}
+
+/// Ready: not draining, and the schema fits. A database that does not answer is no reason to take every replica out: calls are
+/// answered with 503 and a `Retry-After` until it is back.
+async fn ready(State(doors): State<Doors>) -> Response {
+    if doors.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    match doors.journey.store.ready().await {
+        Ok(true) => "ok\n".into_response(),
+        Ok(false) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the schema is older than this version\n",
+        )
+            .into_response(),
+        Err(_) => "ok, but the database does not answer\n".into_response(),
+    }
+}
+
+async fn metrics(State(doors): State<Doors>, headers: HeaderMap) -> Result<Response, Problem> {
+    allow(&doors, &headers).await?;
+    let mut families = doors.journey.metrics.gather();
+    if doors.totals_in_metrics {
+        families.extend(database(&doors).await?);
+    }
+    encode(&families)
+}
+
+async fn all_totals(State(doors): State<Doors>, headers: HeaderMap) -> Result<Response, Problem> {
+    allow(&doors, &headers).await?;
+    encode(&database(&doors).await?)
+}
+
+async fn allow(doors: &Doors, headers: &HeaderMap) -> Result<(), Problem> {
+    if doors.metrics_key {
+        doors.caller(headers, Scope::Metrics).await?;
+    }
+    Ok(())
+}
+
+/// Read at scrape time. If the database does not answer there is a gap in the graph, which is true; an old number would not be.
+async fn database(doors: &Doors) -> Result<Vec<MetricFamily>, Problem> {
+    let sums = doors.journey.store.totals().await?;
+    let backlog = doors.journey.store.backlog().await?;
+    Ok(totals::families(&sums, &backlog, doors.journey.clock.now()))
+}
+
+fn encode(families: &[MetricFamily]) -> Result<Response, Problem> {
+    let text = prometheus::TextEncoder::new()
+        .encode_to_string(families)
+        .map_err(|error| {
+            tracing::error!(%error, "the metrics could not be written");
+            Problem::new("internal", "")
+        })?;
+    Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
+}

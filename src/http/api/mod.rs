@@ -1,0 +1,63 @@
+//! What desks call, with their keys.
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Doors;
+use super::error::Problem;
+use crate::domain::time::Timestamp;
+
+mod ratings;
+mod requests;
+mod view;
+
+pub(super) fn router() -> OpenApiRouter<Doors> {
+    OpenApiRouter::new()
+        .routes(routes!(requests::create, requests::list))
+        .routes(routes!(requests::one))
+        .routes(routes!(requests::cancel))
+        .routes(routes!(ratings::list))
+}
+
+/// The most entries of one page.
+const LIMIT_MAX: i64 = 200;
+/// Entries of one page if the caller does not say.
+const LIMIT_DEFAULT: i64 = 50;
+
+/// How many entries the caller wants.
+fn limit(text: Option<&str>) -> Result<i64, Problem> {
+    let Some(text) = text else {
+        return Ok(LIMIT_DEFAULT);
+    };
+    text.parse()
+        .ok()
+        .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+        .ok_or_else(|| {
+            Problem::parameter(
+                "limit",
+                format!("must be a whole number from 1 to {LIMIT_MAX}"),
+            )
+        })
+}
+
+/// A cursor is the last identifier seen, opaque to the caller.
+fn cursor(text: Option<&str>) -> Result<Option<uuid::Uuid>, Problem> {
+    text.map(|text| {
+        uuid::Uuid::try_parse(text)
+            .map_err(|_| Problem::parameter("cursor", "must be the `next` of an earlier page"))
+    })
+    .transpose()
+}
+
+/// An instant of the query.
+fn instant(name: &'static str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    text.map(|text| {
+        let parsed = text.parse::<jiff::Timestamp>();
+        parsed
+            .map(|instant| Timestamp::from_millis(instant.as_millisecond()))
+            .map_err(|_| {
+                Problem::parameter(name, "must be an instant such as 2026-11-21T18:00:00Z")
+            })
+    })
+    .transpose()
+}

@@ -1,0 +1,81 @@
+//! `/v1/ratings`: what the customers answered.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Response};
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::view::RatingView;
+use super::{cursor, instant, limit};
+use crate::domain::desk::Scope;
+use crate::http::Doors;
+use crate::http::error::Problem;
+use crate::store::Filter;
+
+/// Which ratings.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// Only this conversation.
+    conversation: Option<String>,
+    /// Only this channel.
+    channel: Option<String>,
+    /// Only answered at or after this instant (RFC 3339).
+    from: Option<String>,
+    /// Only answered before this instant (RFC 3339).
+    to: Option<String>,
+    /// The `next` of an earlier page.
+    cursor: Option<String>,
+    /// Entries on the page: 1 to 200, 50 if not given.
+    limit: Option<String>,
+}
+
+/// A page of ratings.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RatingPage {
+    /// The ratings, oldest first.
+    items: Vec<RatingView>,
+    /// The cursor of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// Ratings, oldest first
+#[utoipa::path(
+    get, path = "/v1/ratings", tag = "ratings", params(Wanted),
+    responses((status = 200, body = RatingPage), (status = 400, description = "A parameter cannot be used", body = Problem))
+)]
+pub(super) async fn list(
+    State(doors): State<Doors>,
+    headers: HeaderMap,
+    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let desk = doors.caller(&headers, Scope::Read).await?;
+    let Query(wanted) =
+        wanted.map_err(|error| Problem::new("invalid_parameter", error.body_text()))?;
+    let limit = limit(wanted.limit.as_deref())?;
+    let filter = Filter {
+        conversation: wanted.conversation,
+        state: None,
+        channel: wanted.channel,
+        from: instant("from", wanted.from.as_deref())?,
+        to: instant("to", wanted.to.as_deref())?,
+        after: cursor(wanted.cursor.as_deref())?,
+        limit: limit + 1,
+    };
+    let mut ratings = doors.journey.store.ratings(desk.id, &filter).await?;
+    let more = i64::try_from(ratings.len()).unwrap_or(0) > limit;
+    ratings.truncate(usize::try_from(limit).unwrap_or(0));
+    let next = ratings
+        .last()
+        .filter(|_| more)
+        .map(|(rating, _)| rating.id.uuid().simple().to_string());
+    let items = ratings
+        .iter()
+        .map(|(rating, request)| RatingView::new(rating, request))
+        .collect();
+    Ok(Json(RatingPage { items, next }).into_response())
+}

@@ -1,0 +1,101 @@
+//! Reading bodies: bounded in size and in time, and the error says what was expected where.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use super::error::Problem;
+
+/// The most bytes of a body from a desk or a provider.
+pub(super) const LARGE: usize = 64 * 1024;
+/// The most bytes of a body from a page or a chat.
+pub(super) const SMALL: usize = 16 * 1024;
+
+/// The whole body. More than `limit` is 413, slower than `within` is 408.
+pub(super) async fn read(body: Body, limit: usize, within: Duration) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(within, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
+            "too_large",
+            format!("The body must not be longer than {limit} bytes."),
+        )),
+        Ok(Err(_)) => Err(Problem::new(
+            "malformed_json",
+            "The body ended before it was complete.",
+        )),
+        Err(_) => Err(Problem::new("timeout", "")),
+    }
+}
+
+/// Refuses a body of another media type than `expected`.
+pub(super) fn expect_type(headers: &HeaderMap, expected: &'static str) -> Result<(), Problem> {
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(expected) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        "unsupported_media_type",
+        format!("Send Content-Type: {expected}."),
+    ))
+}
+
+/// JSON as `T`. The error names the field by its path, and the place in the text where it is no JSON at all.
+pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() && path != "." {
+            return Problem {
+                field: path.clone(),
+                ..Problem::new("invalid_field", format!("`{path}`: {inner}"))
+            };
+        }
+        let code = if inner.is_data() {
+            "invalid_field"
+        } else {
+            "malformed_json"
+        };
+        Problem::new(code, inner.to_string())
+    })?;
+    deserializer
+        .end()
+        .map_err(|error| Problem::new("malformed_json", error.to_string()))?;
+    Ok(value)
+}
+
+/// A form as `T`.
+pub(super) fn form<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_urlencoded::from_bytes(bytes)
+        .map_err(|error| Problem::new("invalid_field", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::trigger::Trigger;
+
+    #[test]
+    fn a_wrong_type_names_its_field() {
+        let problem =
+            json::<Trigger>(br#"{"channel":"sms","to":"x","conversation":"c","agent":{"name":7}}"#)
+                .unwrap_err();
+        assert_eq!(
+            (problem.code, problem.field.as_str()),
+            ("invalid_field", "agent.name")
+        );
+        let problem = json::<Trigger>(br#"{"channel":"sms","#).unwrap_err();
+        assert_eq!(problem.code, "malformed_json");
+        let problem = json::<Trigger>(br#"{"channel":"sms","to":"x"}"#).unwrap_err();
+        assert!(problem.detail.contains("conversation"), "{problem:?}");
+        assert!(json::<u8>(b"1 2").is_err());
+    }
+}

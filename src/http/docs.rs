@@ -1,0 +1,75 @@
+//! `/openapi.json`, made from the handlers, and `/docs`, which shows it without any outside file.
+
+use std::sync::Arc;
+
+use askama::Template as _;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+use super::error::{CODES, Problem};
+use super::{Doors, pages};
+use crate::web::DocsPage;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "onefive", license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    components(schemas(Problem)),
+    modifiers(&Key),
+    security(("key" = []))
+)]
+struct Document;
+
+struct Key;
+
+impl utoipa::Modify for Key {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key: `o5_…`"))
+            .build();
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The document without its paths; the API's handlers add theirs.
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    let codes: Vec<String> = CODES
+        .iter()
+        .map(|(code, status, meaning)| format!("- `{code}` ({status}): {meaning}"))
+        .collect();
+    document.info.description = Some(format!(
+        "A conversation with a customer has ended: call `POST /v1/requests` once, and the customer is asked for a rating from \
+         1 to 5 in the channel that the conversation took place in.\n\nErrors are problem details (RFC 9457) with a stable \
+         `code`:\n\n{}",
+        codes.join("\n")
+    ));
+    document
+}
+
+pub(super) fn router(document: Arc<utoipa::openapi::OpenApi>) -> Router<Doors> {
+    let json = move || {
+        let document = Arc::clone(&document);
+        async move { axum::Json(document.as_ref().clone()) }
+    };
+    Router::new()
+        .route("/openapi.json", get(json))
+        .route("/docs", get(page))
+        .route("/", get(home))
+}
+
+async fn page(State(doors): State<Doors>) -> Response {
+    pages::html(StatusCode::OK, DocsPage { base: doors.base() }.render())
+}
+
+/// Whoever comes by hand wants to read.
+async fn home(State(doors): State<Doors>) -> Response {
+    let to = format!("{}/docs", doors.base());
+    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response()
+}

@@ -1,0 +1,164 @@
+//! The doors. Three routers: what customers and providers reach (no API key, each door proves itself), what desks call (API
+//! keys), and what operators scrape. Which listener serves which is configuration.
+//!
+//! Nothing is decided here: a handler reads, proves, calls the journey or the store, and writes. The only user of axum.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, header};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::journey::Journey;
+
+mod admin;
+mod api;
+mod auth;
+mod body;
+mod chat;
+mod docs;
+mod error;
+mod hooks;
+mod pages;
+mod sandbox;
+pub mod server;
+mod totals;
+
+use error::Problem;
+
+/// What every handler has.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    /// The steps.
+    pub journey: Journey,
+    /// For a request's body.
+    pub body_deadline: Duration,
+    /// Whether metrics want a key.
+    pub metrics_key: bool,
+    /// Whether `/metrics` holds the totals too: with one process there is nothing to keep apart.
+    pub totals_in_metrics: bool,
+    /// Set while we drain: a balancer shall send no more.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl Doors {
+    /// The path part of the public address, for links of our pages: usually empty.
+    fn base(&self) -> &str {
+        let url = self.journey.rules.public_url.as_str();
+        let after_scheme = url.find("://").map_or(0, |at| at + 3);
+        url[after_scheme..]
+            .find('/')
+            .map_or("", |at| &url[after_scheme + at..])
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// The three routers.
+pub struct Routers {
+    /// For customers and providers.
+    pub public: Router,
+    /// For desks.
+    pub api: Router,
+    /// For operators.
+    pub admin: Router,
+}
+
+impl std::fmt::Debug for Routers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Routers")
+    }
+}
+
+/// Builds the routers, still without their common layers (see [`finish`]).
+pub fn routers(doors: &Doors) -> Routers {
+    let (api, openapi) = OpenApiRouter::with_openapi(docs::document())
+        .merge(api::router())
+        .split_for_parts();
+    let openapi = Arc::new(openapi);
+    let mut public = Router::new()
+        .merge(hooks::router())
+        .merge(pages::router())
+        .merge(chat::router());
+    if doors
+        .journey
+        .routes
+        .providers()
+        .iter()
+        .any(|provider| provider.sandbox().is_some())
+    {
+        public = public.merge(sandbox::router());
+    }
+    Routers {
+        public: public.with_state(doors.clone()),
+        api: api.merge(docs::router(openapi)).with_state(doors.clone()),
+        admin: admin::router().with_state(doors.clone()),
+    }
+}
+
+/// Adds what every listener has: metrics, a caught panic as a 500, and problem details for what no handler answers.
+pub fn finish(router: Router, doors: &Doors) -> Router {
+    router
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(async || Problem::new("method_not_allowed", ""))
+        .layer(CatchPanicLayer::custom(|_| {
+            Problem::new("internal", "").into_response()
+        }))
+        .layer(middleware::from_fn_with_state(doors.clone(), measure))
+}
+
+/// Counts and times each request. Labels are routes of ours and fixed words, never what came in.
+async fn measure(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let method = method_word(request.method());
+    let begun = Instant::now();
+    let mut response = next.run(request).await;
+    let metrics = &doors.journey.metrics;
+    metrics
+        .http_requests
+        .with_label_values(&[route.as_str(), method, response.status().as_str()])
+        .inc();
+    metrics
+        .http_seconds
+        .with_label_values(&[route.as_str()])
+        .observe(begun.elapsed().as_secs_f64());
+    response.headers_mut().insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        header::HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+fn method_word(method: &Method) -> &'static str {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::OPTIONS,
+    ]
+    .iter()
+    .zip(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+    .find_map(|(known, word)| (known == method).then_some(word))
+    .unwrap_or("other")
+}
+
+/// A header's text, empty if it is missing or no text.
+fn header_text(headers: &HeaderMap, name: header::HeaderName) -> &str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}

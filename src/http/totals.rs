@@ -1,0 +1,321 @@
+//! Totals of the whole database as Prometheus reads them. Pure: rows in, metric families out.
+//!
+//! Counters come from sums that never fall, read in one statement; a process that crashes loses none and two replicas report
+//! the same. The number of series is bounded: beyond a number of desks, or of touchpoints of a desk, further ones share the
+//! label `_other`; who came first keeps its own, so a series never changes its meaning.
+
+use std::collections::BTreeMap;
+
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
+
+use crate::domain::delivery::DeliveryState;
+use crate::domain::event::EventKind;
+use crate::domain::request::State;
+use crate::domain::statistics::{ANSWER_SECONDS, Total};
+use crate::domain::time::Timestamp;
+use crate::store::Backlog;
+
+/// Desks with series of their own.
+const DESKS_MAX: usize = 80;
+/// Touchpoints with series of their own, per desk.
+const TOUCHPOINTS_MAX: usize = 20;
+const OTHER: &str = "_other";
+
+type Labels = Vec<(&'static str, String)>;
+
+/// The families of everything that is counted.
+pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
+    let mut names = Names::default();
+    let mut requests: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut ratings: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut changes: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut opt_outs: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut unrecognized: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut answers: BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)> = BTreeMap::new();
+    for total in totals {
+        let (desk, touchpoint) = names.of(total);
+        let channel = total.channel.as_str().to_owned();
+        let short: Labels = vec![("desk", desk.clone()), ("channel", channel.clone())];
+        let base: Labels = vec![
+            ("desk", desk),
+            ("channel", channel),
+            ("touchpoint", touchpoint),
+        ];
+        for state in State::ALL
+            .into_iter()
+            .filter(|state| total.entered & state.bit() != 0)
+        {
+            let reason = total
+                .reason
+                .filter(|_| state == State::Suppressed)
+                .map_or("", |reason| reason.as_str());
+            let labels = with(&base, &[("state", state.as_str()), ("reason", reason)]);
+            *requests.entry(labels).or_default() += total.count;
+        }
+        match total.kind {
+            EventKind::RatingCreated => {
+                let score = total
+                    .score
+                    .map_or_else(String::new, |score| score.get().to_string());
+                *ratings
+                    .entry(with(&base, &[("score", &score)]))
+                    .or_default() += total.count;
+                let (buckets, sum) = answers.entry(base).or_default();
+                if let Some(bucket) = total.bucket.and_then(|bucket| buckets.get_mut(bucket)) {
+                    *bucket += total.count;
+                }
+                *sum += total.elapsed_ms;
+            }
+            EventKind::RatingChanged => *changes.entry(base).or_default() += total.count,
+            EventKind::ContactOptedOut => *opt_outs.entry(short).or_default() += total.count,
+            EventKind::ReplyUnrecognized => *unrecognized.entry(short).or_default() += total.count,
+            EventKind::RequestScheduled
+            | EventKind::RequestSuppressed
+            | EventKind::RequestSent
+            | EventKind::RequestDelivered
+            | EventKind::RequestReached
+            | EventKind::RequestExpired
+            | EventKind::RequestFailed
+            | EventKind::RequestCancelled
+            | EventKind::RatingCommented
+            | EventKind::ContactOptedIn => {}
+        }
+    }
+    let mut families = vec![
+        counters(
+            "onefive_requests_total",
+            "Requests that entered a state; suppressed ones with their reason.",
+            requests,
+        ),
+        counters(
+            "onefive_ratings_total",
+            "First counted answers, by score.",
+            ratings,
+        ),
+        histogram(
+            "onefive_answer_seconds",
+            "Seconds from sending a request to its first counted answer.",
+            answers,
+        ),
+        counters(
+            "onefive_rating_changes_total",
+            "Scores corrected by the contact.",
+            changes,
+        ),
+        counters(
+            "onefive_opt_outs_total",
+            "Contacts that opted out.",
+            opt_outs,
+        ),
+        counters(
+            "onefive_replies_unrecognized_total",
+            "Replies without a score in them.",
+            unrecognized,
+        ),
+    ];
+    families.retain(|family| !family.get_metric().is_empty());
+    families.extend(gauges(backlog, now));
+    families
+}
+
+/// Which names have series of their own. Totals come in the order of their first event, so this is stable.
+#[derive(Default)]
+struct Names {
+    desks: BTreeMap<String, Vec<String>>,
+}
+
+impl Names {
+    fn of(&mut self, total: &Total) -> (String, String) {
+        if !self.desks.contains_key(&total.desk) {
+            if self.desks.len() >= DESKS_MAX {
+                return (OTHER.to_owned(), OTHER.to_owned());
+            }
+            self.desks.insert(total.desk.clone(), Vec::new());
+        }
+        let touchpoints = self.desks.entry(total.desk.clone()).or_default();
+        let known = total.touchpoint.is_empty() || touchpoints.contains(&total.touchpoint);
+        if !known && touchpoints.len() >= TOUCHPOINTS_MAX {
+            return (total.desk.clone(), OTHER.to_owned());
+        }
+        if !known {
+            touchpoints.push(total.touchpoint.clone());
+        }
+        (total.desk.clone(), total.touchpoint.clone())
+    }
+}
+
+fn with(base: &Labels, more: &[(&'static str, &str)]) -> Labels {
+    base.iter()
+        .cloned()
+        .chain(
+            more.iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        )
+        .collect()
+}
+
+fn metric(labels: Labels) -> Metric {
+    let pairs = labels.into_iter().map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(value);
+        pair
+    });
+    Metric::from_label(pairs.collect())
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn counters(name: &str, help: &str, values: BTreeMap<Labels, i64>) -> MetricFamily {
+    let metrics = values.into_iter().map(|(labels, value)| {
+        let mut counter = Counter::default();
+        counter.set_value(float(value));
+        let mut metric = metric(labels);
+        metric.set_counter(counter);
+        metric
+    });
+    family(name, help, MetricType::COUNTER, metrics.collect())
+}
+
+fn histogram(
+    name: &str,
+    help: &str,
+    values: BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)>,
+) -> MetricFamily {
+    let metrics = values.into_iter().map(|(labels, (counts, sum_ms))| {
+        let mut below = 0;
+        let buckets = ANSWER_SECONDS.iter().zip(counts).map(|(bound, count)| {
+            below += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(f64::from(*bound));
+            bucket.set_cumulative_count(below.unsigned_abs());
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(counts.iter().sum::<i64>().unsigned_abs());
+        // Milliseconds are summed as integers in the database and divided once, so that the sum does not drift.
+        histogram.set_sample_sum(float(sum_ms) / 1000.0);
+        let mut metric = metric(labels);
+        metric.set_histogram(histogram);
+        metric
+    });
+    family(name, help, MetricType::HISTOGRAM, metrics.collect())
+}
+
+fn gauges(backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
+    let states = [
+        DeliveryState::Queued,
+        DeliveryState::Claimed,
+        DeliveryState::Dispatching,
+        DeliveryState::Unknown,
+    ];
+    let find = |state| backlog.iter().find(|entry| entry.state == state);
+    let gauge = |labels, value| {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        let mut metric = metric(labels);
+        metric.set_gauge(gauge);
+        metric
+    };
+    let counts = states.iter().map(|state| {
+        let count = find(*state).map_or(0, |entry| entry.count);
+        gauge(vec![("state", state.as_str().to_owned())], float(count))
+    });
+    let waits = find(DeliveryState::Queued).map_or(0, |entry| now.millis_since(entry.oldest_due));
+    vec![
+        family(
+            "onefive_deliveries",
+            "Requests being carried, by state.",
+            MetricType::GAUGE,
+            counts.collect(),
+        ),
+        family(
+            "onefive_delivery_queue_seconds",
+            "How long the request that is most overdue has waited to be sent.",
+            MetricType::GAUGE,
+            vec![gauge(Vec::new(), float(waits) / 1000.0)],
+        ),
+    ]
+}
+
+/// Exact below 2^53.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count above 2^53 is out of reach"
+)]
+fn float(value: i64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rating::Score;
+    use crate::domain::request::Channel;
+
+    fn total(desk: &str, touchpoint: &str, score: i64, bucket: usize, count: i64) -> Total {
+        Total {
+            desk: desk.to_owned(),
+            kind: EventKind::RatingCreated,
+            channel: Channel::named("sms"),
+            touchpoint: touchpoint.to_owned(),
+            entered: State::Answered.bit() | State::Delivered.bit(),
+            reason: None,
+            score: Score::try_from(score).ok(),
+            bucket: Some(bucket),
+            count,
+            elapsed_ms: 1_500 * count,
+            first_at: 0,
+        }
+    }
+
+    fn text(totals: &[Total]) -> String {
+        prometheus::TextEncoder::new()
+            .encode_to_string(&families(totals, &[], Timestamp::default()))
+            .unwrap()
+    }
+
+    #[test]
+    fn an_answer_counts_in_each_state_that_it_proves_once() {
+        let text = text(&[total("acme", "vpn", 4, 0, 2), total("acme", "vpn", 5, 1, 1)]);
+        for line in [
+            r#"onefive_requests_total{desk="acme",channel="sms",touchpoint="vpn",state="answered",reason=""} 3"#,
+            r#"onefive_requests_total{desk="acme",channel="sms",touchpoint="vpn",state="delivered",reason=""} 3"#,
+            r#"onefive_ratings_total{desk="acme",channel="sms",touchpoint="vpn",score="4"} 2"#,
+            r#"onefive_answer_seconds_bucket{desk="acme",channel="sms",touchpoint="vpn",le="10"} 2"#,
+            r#"onefive_answer_seconds_bucket{desk="acme",channel="sms",touchpoint="vpn",le="+Inf"} 3"#,
+            r#"onefive_answer_seconds_sum{desk="acme",channel="sms",touchpoint="vpn"} 4.5"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_series_is_bounded_and_who_came_first_keeps_its_own() {
+        let mut totals: Vec<Total> = (0..100)
+            .map(|n| total("acme", &format!("t{n}"), 5, 0, 1))
+            .collect();
+        totals.extend((0..200).map(|n| total(&format!("d{n}"), "", 5, 0, 1)));
+        let text = text(&totals);
+        let count = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!(
+            count("onefive_ratings_total{desk=\"acme\""),
+            TOUCHPOINTS_MAX + 1
+        );
+        assert_eq!(
+            count("onefive_ratings_total"),
+            TOUCHPOINTS_MAX + DESKS_MAX + 1
+        );
+        assert!(text.contains(r#"touchpoint="t0""#) && !text.contains(r#"touchpoint="t99""#));
+    }
+}

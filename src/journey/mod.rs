@@ -1,0 +1,129 @@
+//! The steps, in the order in which the data walks. Async, but only through traits: nothing here knows SQL, HTTP or a
+//! provider's format.
+//!
+//! ```text
+//! trigger --accept--> request + delivery --deliver--> sent --receive--> reply, rating, event --> totals
+//!                                                      |                                          |
+//!                                     settle: callbacks, what dead workers left      tidy: time, folding
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::channel::{self, Carriage, Urls};
+use crate::clock::{Clock, Entropy};
+use crate::domain::desk::Desk;
+use crate::domain::request::Request;
+use crate::domain::token::TokenMint;
+use crate::metrics::Metrics;
+use crate::provider::Provider;
+use crate::store::{SharedStore, StoreError};
+
+mod accept;
+mod deliver;
+mod receive;
+mod settle;
+mod tidy;
+
+pub use accept::{AcceptError, Asked};
+pub use deliver::Deliverer;
+pub use receive::{Opened, PressError, Pressed};
+
+/// Which provider carries which channel.
+#[derive(Clone, Default)]
+pub struct Routes(BTreeMap<&'static str, Arc<dyn Provider>>);
+
+impl std::fmt::Debug for Routes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map()
+            .entries(
+                self.0
+                    .iter()
+                    .map(|(channel, provider)| (channel, provider.name())),
+            )
+            .finish()
+    }
+}
+
+impl Routes {
+    /// Sends `channel` through `provider`.
+    pub fn set(&mut self, channel: &'static str, provider: Arc<dyn Provider>) {
+        self.0.insert(channel, provider);
+    }
+
+    /// The provider of a channel.
+    pub fn get(&self, channel: &str) -> Option<&Arc<dyn Provider>> {
+        self.0.get(channel)
+    }
+
+    /// A provider by its own name, for its hooks.
+    pub fn named(&self, provider: &str) -> Option<&Arc<dyn Provider>> {
+        self.0.values().find(|known| known.name() == provider)
+    }
+
+    /// The providers in use, each once.
+    pub fn providers(&self) -> Vec<&Arc<dyn Provider>> {
+        let by_name: BTreeMap<&str, &Arc<dyn Provider>> =
+            self.0.values().map(|p| (p.name(), p)).collect();
+        by_name.into_values().collect()
+    }
+
+    /// Whether an ask on this channel can go out at all.
+    pub fn carries(&self, channel: &dyn channel::Channel) -> bool {
+        channel.carriage() == Carriage::Answer || self.0.contains_key(channel.name())
+    }
+}
+
+/// What the steps may be told by configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The public base address, without a slash at the end.
+    pub public_url: String,
+    /// Milliseconds after the first answer in which the contact may correct it or add words.
+    pub correction_ms: i64,
+}
+
+/// Everything that a step needs.
+#[derive(Clone)]
+pub struct Journey {
+    /// What we remember.
+    pub store: SharedStore,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Tokens.
+    pub mint: TokenMint,
+    /// Who carries what.
+    pub routes: Routes,
+    /// The rules.
+    pub rules: Rules,
+    /// This process's metrics.
+    pub metrics: Metrics,
+    /// Rung when there is something to deliver.
+    pub bell: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Journey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journey")
+            .field("routes", &self.routes)
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Journey {
+    /// The public addresses of a request.
+    pub fn urls(&self, request: &Request) -> Urls {
+        Urls::new(&self.rules.public_url, &self.mint.link(request.id))
+    }
+
+    /// The desk of a request. A request without its desk cannot be: desks are never deleted.
+    async fn desk_of(&self, request: &Request) -> Result<Desk, StoreError> {
+        let desk = self.store.desk(request.desk).await?;
+        desk.ok_or_else(|| StoreError::Corrupt(format!("{} belongs to no desk", request.id)))
+    }
+}

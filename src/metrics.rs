@@ -1,0 +1,108 @@
+//! This process's own metrics: what may be summed over replicas. Totals of requests and ratings are not here; they come from
+//! the database at scrape time (see `http::totals`).
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// The metrics. Labels are fixed words only: never an address, an id or a text from outside.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// HTTP requests by route, method and status.
+    pub http_requests: IntCounterVec,
+    /// Seconds to answer an HTTP request, by route.
+    pub http_seconds: HistogramVec,
+    /// Connections open now.
+    pub http_connections: IntGauge,
+    /// Connections refused because there were too many, by reason.
+    pub http_refused: IntCounterVec,
+    /// Provider calls by provider and outcome.
+    pub provider_calls: IntCounterVec,
+    /// Hooks by provider and result.
+    pub hooks: IntCounterVec,
+    /// Errors of the store by kind.
+    pub store_errors: IntCounterVec,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    /// New metrics, all zero, in a registry of their own.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+                let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(counters.clone()))?;
+                Ok(counters)
+            };
+        let http_requests = counters(
+            "onefive_http_requests_total",
+            "HTTP requests answered, by route, method and status.",
+            &["route", "method", "status"],
+        )?;
+        let http_refused = counters(
+            "onefive_http_refused_total",
+            "Connections refused because there were too many, by reason.",
+            &["reason"],
+        )?;
+        let provider_calls = counters(
+            "onefive_provider_calls_total",
+            "Calls to providers, by provider and outcome.",
+            &["provider", "outcome"],
+        )?;
+        let hooks = counters(
+            "onefive_hooks_total",
+            "Calls by providers, by provider and result.",
+            &["provider", "result"],
+        )?;
+        let store_errors = counters(
+            "onefive_store_errors_total",
+            "Errors of the store, by kind.",
+            &["kind"],
+        )?;
+        // From a cache hit to a slow disk: a local answer takes about a millisecond, a deadline ends at 15 s.
+        let buckets = vec![
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0,
+        ];
+        let http_seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "onefive_http_request_seconds",
+                "Seconds to answer an HTTP request, by route.",
+            )
+            .buckets(buckets),
+            &["route"],
+        )?;
+        registry.register(Box::new(http_seconds.clone()))?;
+        let http_connections = IntGauge::new("onefive_http_connections", "Connections open now.")?;
+        registry.register(Box::new(http_connections.clone()))?;
+        let build = IntGaugeVec::new(
+            Opts::new("onefive_build_info", "Always 1; the version is the label."),
+            &["version"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        registry.register(Box::new(build))?;
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        registry.register(Box::new(process))?;
+        Ok(Self {
+            registry,
+            http_requests,
+            http_seconds,
+            http_connections,
+            http_refused,
+            provider_calls,
+            hooks,
+            store_errors,
+        })
+    }
+
+    /// Everything as it stands.
+    pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.registry.gather()
+    }
+}

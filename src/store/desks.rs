@@ -1,0 +1,169 @@
+//! Desks and their keys.
+
+use super::StoreError;
+use super::dialect::{Row, Sql, Value};
+use super::sql::Inner;
+use crate::domain::desk::{ApiKey, Desk, DeskSettings, Scope};
+use crate::domain::id::{DeskId, KeyId};
+use crate::domain::time::Timestamp;
+
+const ADD: Sql = Sql::both(
+    "insert into desks (id, slug, name, settings, created_at) values ($1, $2, $3, $4, $5) on conflict (slug) do nothing",
+);
+const LIST: Sql = Sql::both("select id, slug, name, settings, created_at from desks order by id");
+const BY_SLUG: Sql =
+    Sql::both("select id, slug, name, settings, created_at from desks where slug = $1");
+const BY_ID: Sql =
+    Sql::both("select id, slug, name, settings, created_at from desks where id = $1");
+const ADD_KEY: Sql = Sql::both(
+    "insert into api_keys (desk_id, id, handle, hash, scopes, created_at, revoked_at) values ($1, $2, $3, $4, $5, $6, 0)",
+);
+const KEY: Sql = Sql::both(
+    "select desk_id, id, handle, hash, scopes, created_at from api_keys where handle = $1 and revoked_at = 0",
+);
+const REVOKE: Sql = Sql::both(
+    "update api_keys set revoked_at = $3 where desk_id = $1 and handle = $2 and revoked_at = 0 returning id",
+);
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("desks.add", ADD),
+    ("desks.list", LIST),
+    ("desks.by_slug", BY_SLUG),
+    ("desks.by_id", BY_ID),
+    ("desks.add_key", ADD_KEY),
+    ("desks.key", KEY),
+    ("desks.revoke", REVOKE),
+];
+
+impl Inner {
+    pub(super) async fn add_desk(
+        &self,
+        slug: &str,
+        name: &str,
+        settings: &DeskSettings,
+        now: Timestamp,
+    ) -> Result<Option<Desk>, StoreError> {
+        let desk = Desk {
+            id: DeskId::new(now, self.random()),
+            slug: slug.to_owned(),
+            name: name.to_owned(),
+            settings: settings.clone(),
+            created_at: now,
+        };
+        let json = serde_json::to_string(settings)
+            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let values = [
+            Value::Id(desk.id.uuid()),
+            Value::Text(slug),
+            Value::Text(name),
+            Value::Text(&json),
+            Value::Int(now.as_millis()),
+        ];
+        let mut tx = self.database.begin().await?;
+        let added = tx.execute(ADD, &values).await?;
+        tx.commit().await?;
+        Ok((added == 1).then_some(desk))
+    }
+
+    pub(super) async fn desks(&self) -> Result<Vec<Desk>, StoreError> {
+        self.database
+            .rows(LIST, &[])
+            .await?
+            .iter()
+            .map(desk)
+            .collect()
+    }
+
+    pub(super) async fn find_desk(&self, slug: &str) -> Result<Option<Desk>, StoreError> {
+        self.database
+            .row(BY_SLUG, &[Value::Text(slug)])
+            .await?
+            .as_ref()
+            .map(desk)
+            .transpose()
+    }
+
+    pub(super) async fn desk(&self, id: DeskId) -> Result<Option<Desk>, StoreError> {
+        self.database
+            .row(BY_ID, &[Value::Id(id.uuid())])
+            .await?
+            .as_ref()
+            .map(desk)
+            .transpose()
+    }
+
+    pub(super) async fn add_key(&self, key: &ApiKey) -> Result<(), StoreError> {
+        let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+        let values = [
+            Value::Id(key.desk.uuid()),
+            Value::Id(key.id.uuid()),
+            Value::Text(&key.handle),
+            Value::Bytes(&key.hash),
+            Value::Text(&scopes.join(" ")),
+            Value::Int(key.created_at.as_millis()),
+        ];
+        let mut tx = self.database.begin().await?;
+        tx.execute(ADD_KEY, &values).await?;
+        tx.commit().await
+    }
+
+    pub(super) async fn find_key(&self, handle: &str) -> Result<Option<ApiKey>, StoreError> {
+        self.database
+            .row(KEY, &[Value::Text(handle)])
+            .await?
+            .as_ref()
+            .map(key)
+            .transpose()
+    }
+
+    pub(super) async fn revoke_key(
+        &self,
+        desk: DeskId,
+        handle: &str,
+        now: Timestamp,
+    ) -> Result<Option<KeyId>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let values = [
+            Value::Id(desk.uuid()),
+            Value::Text(handle),
+            Value::Int(now.as_millis()),
+        ];
+        let revoked = tx
+            .row(REVOKE, &values)
+            .await?
+            .map(|row| row.id("id"))
+            .transpose()?;
+        tx.commit().await?;
+        Ok(revoked.map(KeyId::from_uuid))
+    }
+}
+
+fn desk(row: &Row) -> Result<Desk, StoreError> {
+    Ok(Desk {
+        id: DeskId::from_uuid(row.id("id")?),
+        slug: row.text("slug")?,
+        name: row.text("name")?,
+        settings: serde_json::from_str(&row.text("settings")?)
+            .map_err(|error| StoreError::Corrupt(format!("desks.settings: {error}")))?,
+        created_at: Timestamp::from_millis(row.int("created_at")?),
+    })
+}
+
+fn key(row: &Row) -> Result<ApiKey, StoreError> {
+    let hash = row.bytes("hash")?;
+    Ok(ApiKey {
+        id: KeyId::from_uuid(row.id("id")?),
+        desk: DeskId::from_uuid(row.id("desk_id")?),
+        handle: row.text("handle")?,
+        hash: hash
+            .try_into()
+            .map_err(|_| StoreError::Corrupt("api_keys.hash: not 32 bytes".to_owned()))?,
+        scopes: row
+            .text("scopes")?
+            .split(' ')
+            .filter_map(Scope::parse)
+            .collect(),
+        created_at: Timestamp::from_millis(row.int("created_at")?),
+    })
+}

@@ -1,0 +1,395 @@
+//! A reply and all that follows from it, in one transaction: the reply, the rating, the event (which is also the delta of the
+//! totals), and the request's new state. Also what ends a request without a reply: taking it back, and time.
+
+use super::dialect::{Sql, Tx, Value};
+use super::record::Held;
+use super::row::{self, place, rating_columns};
+use super::sql::Inner;
+use super::{Cancelled, NewReply, Replied, StoreError};
+use crate::domain::delivery::{DeliveryState, Evidence};
+use crate::domain::event::EventKind;
+use crate::domain::id::{DeskId, RatingId, ReplyId, RequestId};
+use crate::domain::rating::{Rating, Score};
+use crate::domain::reply::{Effect, ReplyKind, effect};
+use crate::domain::request::{Request, State};
+use crate::domain::time::Timestamp;
+
+const REPEATED: Sql = Sql::both(
+    "select 1 as n from replies where desk_id = $1 and request_id = $2 and provider_id = $3",
+);
+const UNCLEAR: Sql = Sql::both(
+    "select 1 as n from replies where desk_id = $1 and request_id = $2 and effect = 'unrecognized' limit 1",
+);
+const INSERT_REPLY: Sql = Sql::both(
+    "insert into replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+);
+pub(super) const RATING: Sql = Sql::both(concat!(
+    "select ",
+    rating_columns!(),
+    " from ratings g where g.desk_id = $1 and g.request_id = $2"
+));
+const INSERT_RATING: Sql = Sql::both(
+    "insert into ratings (desk_id, id, request_id, score, grade, comment, answered_at, changed_at, elapsed_ms) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+);
+const CHANGE_RATING: Sql = Sql::both(
+    "update ratings set score = $3, comment = $4, changed_at = $5 where desk_id = $1 and id = $2",
+);
+pub(super) const OPT_OUT: Sql = Sql::both(
+    "insert into opt_outs (desk_id, channel, address_hash, origin, at) values ($1, $2, $3, $4, $5) \
+     on conflict (desk_id, channel, address_hash) do nothing",
+);
+pub(super) const OPT_IN: Sql =
+    Sql::both("delete from opt_outs where address_hash = $1 and channel = $2");
+const WAITED: Sql = Sql::both(
+    "select desk_id, id from requests where listening = 1 and listen_until <= $1 order by listen_until limit $2",
+);
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("reply.repeated", REPEATED),
+    ("reply.unclear", UNCLEAR),
+    ("reply.insert", INSERT_REPLY),
+    ("reply.rating", RATING),
+    ("reply.insert_rating", INSERT_RATING),
+    ("reply.change_rating", CHANGE_RATING),
+    ("reply.opt_out", OPT_OUT),
+    ("reply.opt_in", OPT_IN),
+    ("reply.waited", WAITED),
+];
+
+impl Inner {
+    pub(super) async fn reply(
+        &self,
+        tx: &mut Tx,
+        new: &NewReply,
+    ) -> Result<Option<Replied>, StoreError> {
+        let Some(mut held) = self.lock(tx, &new.find).await? else {
+            return Ok(None);
+        };
+        let keys = [
+            Value::Id(held.request.desk.uuid()),
+            Value::Id(held.request.id.uuid()),
+        ];
+        let rating = tx
+            .row(RATING, &keys)
+            .await?
+            .as_ref()
+            .map(row::rating)
+            .transpose()?;
+
+        let values = [keys[0], keys[1], Value::Text(&new.reply.provider_id)];
+        if tx.row(REPEATED, &values).await?.is_some() {
+            let effect = Effect::Nothing;
+            return Ok(Some(Replied {
+                request: held.request,
+                effect,
+                rating,
+                repeated: true,
+                unclear_before: false,
+            }));
+        }
+
+        let now = new.reply.at;
+        let (understood, grade) = (new.understood.clone(), new.reply.grade);
+        let effect = effect(
+            held.request.state,
+            rating.as_ref(),
+            understood,
+            grade,
+            now,
+            new.window_ms,
+        );
+        let unclear_before =
+            matches!(effect, Effect::Unrecognized(_)) && tx.row(UNCLEAR, &keys).await?.is_some();
+        let rating = self
+            .take_effect(tx, &mut held, rating, &effect, new)
+            .await?;
+        // A page or a chat may post the same again and again; what changes nothing is not worth a row.
+        let posted = matches!(new.reply.kind, ReplyKind::Button | ReplyKind::Click);
+        if !(posted && effect == Effect::Nothing && new.reply.grade.is_human()) {
+            self.keep_reply(tx, &held.request, new, &effect).await?;
+        }
+        Ok(Some(Replied {
+            request: held.request,
+            effect,
+            rating,
+            repeated: false,
+            unclear_before,
+        }))
+    }
+
+    async fn take_effect(
+        &self,
+        tx: &mut Tx,
+        held: &mut Held,
+        rating: Option<Rating>,
+        effect: &Effect,
+        new: &NewReply,
+    ) -> Result<Option<Rating>, StoreError> {
+        let now = new.reply.at;
+        match effect {
+            Effect::Rated(score, comment) => {
+                let rating = self.rate(tx, held, *score, comment, new).await?;
+                return Ok(Some(rating));
+            }
+            Effect::Changed(score, words) => {
+                let kind = EventKind::RatingChanged;
+                return self
+                    .change(tx, &held.request, rating, Some(*score), words, kind, now)
+                    .await;
+            }
+            Effect::Commented(words) => {
+                let kind = EventKind::RatingCommented;
+                return self
+                    .change(tx, &held.request, rating, None, words, kind, now)
+                    .await;
+            }
+            Effect::OptedOut => {
+                let (desk, channel) = (held.request.desk, held.request.channel.clone());
+                let address = held.request.contact.address.clone();
+                self.put_opt_out(tx, desk, &channel, &address, "reply", now)
+                    .await?;
+                // Whoever wants no message is not waited for either.
+                let entered = if held.request.state.admits(State::Cancelled) {
+                    held.enter(State::Cancelled, now)
+                } else {
+                    0
+                };
+                if matches!(
+                    held.request.delivery,
+                    DeliveryState::Queued | DeliveryState::Claimed
+                ) {
+                    held.request.delivery = DeliveryState::Dropped;
+                }
+                held.listening = false;
+                self.emit(tx, &held.request, EventKind::ContactOptedOut, entered, now)
+                    .await?;
+                self.save(tx, held).await?;
+            }
+            Effect::OptedIn => {
+                let (channel, address) = (
+                    held.request.channel.clone(),
+                    held.request.contact.address.clone(),
+                );
+                if self.drop_opt_outs(tx, &channel, &address).await? > 0 {
+                    self.emit(tx, &held.request, EventKind::ContactOptedIn, 0, now)
+                        .await?;
+                }
+            }
+            Effect::Unrecognized(_) => {
+                self.emit(tx, &held.request, EventKind::ReplyUnrecognized, 0, now)
+                    .await?;
+            }
+            Effect::Helped | Effect::Nothing => {}
+        }
+        Ok(rating)
+    }
+
+    /// The first counted answer.
+    async fn rate(
+        &self,
+        tx: &mut Tx,
+        held: &mut Held,
+        score: Score,
+        comment: &str,
+        new: &NewReply,
+    ) -> Result<Rating, StoreError> {
+        let now = new.reply.at;
+        let attempt = held.request.attempts;
+        // An answer proves that the ask arrived, whatever was known about it.
+        self.weigh(tx, held, attempt, &Evidence::Contact, now)
+            .await?;
+        let asked_at = held.request.history.sent_at.unwrap_or(held.request.due_at);
+        let rating = Rating {
+            id: RatingId::new(now, self.random()),
+            request: held.request.id,
+            score,
+            grade: new.reply.grade,
+            comment: comment.to_owned(),
+            answered_at: now,
+            changed_at: now,
+            elapsed_ms: now.millis_since(asked_at),
+        };
+        let entered = held.enter(State::Answered, now);
+        held.listening = true;
+        held.listen_until = now.plus_millis(new.window_ms);
+        let values = [
+            Value::Id(held.request.desk.uuid()),
+            Value::Id(rating.id.uuid()),
+            Value::Id(rating.request.uuid()),
+            Value::Int(rating.score.into()),
+            Value::Text(rating.grade.as_str()),
+            Value::Text(&rating.comment),
+            Value::Int(now.as_millis()),
+            Value::Int(now.as_millis()),
+            Value::Int(rating.elapsed_ms),
+        ];
+        tx.execute(INSERT_RATING, &values).await?;
+        self.save(tx, held).await?;
+        let rated = Some((score, rating.elapsed_ms));
+        self.emit_rated(
+            tx,
+            &held.request,
+            EventKind::RatingCreated,
+            entered,
+            rated,
+            now,
+        )
+        .await?;
+        Ok(rating)
+    }
+
+    /// A correction or an added comment. The counter of first answers does not move: it counts answers, not opinions.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one private step with one caller per kind of change"
+    )]
+    async fn change(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        rating: Option<Rating>,
+        score: Option<Score>,
+        words: &str,
+        kind: EventKind,
+        now: Timestamp,
+    ) -> Result<Option<Rating>, StoreError> {
+        let Some(mut rating) = rating else {
+            return Ok(None);
+        };
+        rating.score = score.unwrap_or(rating.score);
+        if !words.is_empty() {
+            words.clone_into(&mut rating.comment);
+        }
+        rating.changed_at = now;
+        let values = [
+            Value::Id(request.desk.uuid()),
+            Value::Id(rating.id.uuid()),
+            Value::Int(rating.score.into()),
+            Value::Text(&rating.comment),
+            Value::Int(now.as_millis()),
+        ];
+        if tx.execute(CHANGE_RATING, &values).await? != 1 {
+            return Err(StoreError::Conflict);
+        }
+        self.emit_rated(tx, request, kind, 0, Some((rating.score, 0)), now)
+            .await?;
+        Ok(Some(rating))
+    }
+
+    async fn keep_reply(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        new: &NewReply,
+        effect: &Effect,
+    ) -> Result<(), StoreError> {
+        let id = ReplyId::new(new.reply.at, self.random());
+        let raw = self.keys.seal(
+            self.entropy.as_ref(),
+            &place("replies.raw", request.desk, id.uuid()),
+            new.reply.raw.as_bytes(),
+        );
+        let values = [
+            Value::Id(request.desk.uuid()),
+            Value::Id(request.id.uuid()),
+            Value::Text(&new.reply.provider_id),
+            Value::Id(id.uuid()),
+            Value::Text(new.reply.kind.as_str()),
+            Value::Text(new.reply.grade.as_str()),
+            Value::Bytes(&raw),
+            Value::Text(effect_word(effect)),
+            Value::Int(new.reply.at.as_millis()),
+        ];
+        tx.execute(INSERT_REPLY, &values).await?;
+        Ok(())
+    }
+
+    pub(super) async fn cancel(
+        &self,
+        desk: DeskId,
+        id: RequestId,
+        now: Timestamp,
+    ) -> Result<Option<Cancelled>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let Some(mut held) = self.lock_id(&mut tx, desk, id).await? else {
+            return Ok(None);
+        };
+        if held.request.state == State::Cancelled {
+            return Ok(Some(Cancelled::Done(Box::new(held.request))));
+        }
+        if !held.request.state.admits(State::Cancelled) {
+            return Ok(Some(Cancelled::Ended(Box::new(held.request))));
+        }
+        self.end(&mut tx, &mut held, State::Cancelled, now).await?;
+        // Reopened: the next closing is a resolution of its own, even if the desk does not number them.
+        self.release_slot(&mut tx, desk, id).await?;
+        tx.commit().await?;
+        Ok(Some(Cancelled::Done(Box::new(held.request))))
+    }
+
+    pub(super) async fn expire(&self, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let mut ended = 0;
+        for row in tx
+            .rows(WAITED, &[Value::Int(now.as_millis()), Value::Int(limit)])
+            .await?
+        {
+            let (desk, id) = (
+                DeskId::from_uuid(row.id("desk_id")?),
+                RequestId::from_uuid(row.id("id")?),
+            );
+            let Some(mut held) = self.lock_id(&mut tx, desk, id).await? else {
+                continue;
+            };
+            if !held.listening {
+                continue;
+            }
+            if held.request.state.admits(State::Expired) {
+                self.end(&mut tx, &mut held, State::Expired, now).await?;
+            } else {
+                // Answered, and the time for corrections is over; or failed, and nobody answered after all.
+                held.listening = false;
+                self.save(&mut tx, &held).await?;
+            }
+            ended += 1;
+        }
+        tx.commit().await?;
+        Ok(ended)
+    }
+
+    async fn end(
+        &self,
+        tx: &mut Tx,
+        held: &mut Held,
+        state: State,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let entered = held.enter(state, now);
+        // What may be on the wire stays unknown; what is not, never goes out.
+        if matches!(
+            held.request.delivery,
+            DeliveryState::Queued | DeliveryState::Claimed
+        ) {
+            held.request.delivery = DeliveryState::Dropped;
+        }
+        self.save(tx, held).await?;
+        self.emit(tx, &held.request, EventKind::for_state(state), entered, now)
+            .await
+    }
+}
+
+const fn effect_word(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Rated(..) => "rated",
+        Effect::Changed(..) => "changed",
+        Effect::Commented(_) => "commented",
+        Effect::OptedOut => "opted_out",
+        Effect::OptedIn => "opted_in",
+        Effect::Helped => "helped",
+        Effect::Unrecognized(_) => "unrecognized",
+        Effect::Nothing => "nothing",
+    }
+}

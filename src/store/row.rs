@@ -1,0 +1,178 @@
+//! Rows into nouns. What does not fit is corruption, and the error names the column.
+
+use super::dialect::Row;
+use super::{KeyRing, StoreError};
+use crate::domain::contact::{Address, Contact};
+use crate::domain::delivery::DeliveryState;
+use crate::domain::id::{DeskId, RatingId, RequestId};
+use crate::domain::policy::Suppression;
+use crate::domain::rating::{Grade, Rating, Score};
+use crate::domain::request::{Channel, History, Request, State};
+use crate::domain::time::Timestamp;
+use crate::domain::trigger::{Agent, AgentKind, Attribution, Phase};
+
+/// The columns of [`request`], for every statement that returns one.
+macro_rules! request_columns {
+    () => {
+        "r.desk_id, r.id, r.channel, r.sender, r.contact, r.conversation, r.resolution, r.agent_id, r.agent_name, \
+         r.agent_kind, r.team, r.queue, r.touchpoint, r.phase, r.topic, r.language, r.timezone, r.switches, r.mail, \
+         r.metadata, r.state, r.reason, r.created_at, r.due_at, r.expires_at, r.sent_at, r.delivered_at, r.reached_at, \
+         r.answered_at, r.ended_at, r.delivery, r.delivery_code, r.attempts, r.fence, r.listening"
+    };
+}
+
+/// The columns of [`rating`], under names that do not clash with a request's.
+macro_rules! rating_columns {
+    () => {
+        "g.id as rating_id, g.request_id, g.score, g.grade, g.comment, g.answered_at as rated_at, g.changed_at, g.elapsed_ms"
+    };
+}
+
+pub(super) use {rating_columns, request_columns};
+
+fn word<T>(
+    row: &Row,
+    column: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<T, StoreError> {
+    let text = row.text(column)?;
+    parse(&text).ok_or_else(|| StoreError::Corrupt(format!("{column}: unknown word {text:?}")))
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: &str, column: &'static str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("{column}: {error}")))
+}
+
+fn instant(row: &Row, column: &'static str) -> Result<Timestamp, StoreError> {
+    row.int(column).map(Timestamp::from_millis)
+}
+
+fn maybe(row: &Row, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
+    Ok(row.int(column).map(Timestamp::from_millis)?).map(|at| (at.as_millis() != 0).then_some(at))
+}
+
+/// Names the place of a sealed value: it opens only in the row that it was sealed for.
+pub(super) fn place(column: &str, desk: DeskId, id: uuid::Uuid) -> Vec<u8> {
+    [column.as_bytes(), desk.uuid().as_bytes(), id.as_bytes()].concat()
+}
+
+/// The word of an optional reason.
+pub(super) fn reason_word(reason: Option<Suppression>) -> &'static str {
+    reason.map_or("", Suppression::as_str)
+}
+
+/// Reads an optional reason.
+pub(super) fn reason(row: &Row) -> Result<Option<Suppression>, StoreError> {
+    word(row, "reason", |word| {
+        if word.is_empty() {
+            Some(None)
+        } else {
+            Suppression::parse(word).map(Some)
+        }
+    })
+}
+
+pub(super) fn request(row: &Row, keys: &KeyRing) -> Result<Request, StoreError> {
+    let desk = DeskId::from_uuid(row.id("desk_id")?);
+    let id = RequestId::from_uuid(row.id("id")?);
+    let sealed = row.bytes("contact")?;
+    let contact = if sealed.is_empty() {
+        Contact {
+            address: Address::none(),
+            id: String::new(),
+            name: String::new(),
+        }
+    } else {
+        let plain = keys.open(&place("requests.contact", desk, id.uuid()), &sealed)?;
+        serde_json::from_slice(&plain)
+            .map_err(|error| StoreError::Corrupt(format!("contact: {error}")))?
+    };
+    let mail = row.text("mail")?;
+    let attribution = Attribution {
+        agent: Agent {
+            id: row.text("agent_id")?,
+            name: row.text("agent_name")?,
+            kind: word(row, "agent_kind", agent_kind)?,
+        },
+        team: row.text("team")?,
+        queue: row.text("queue")?,
+        touchpoint: row.text("touchpoint")?,
+        phase: word(row, "phase", phase)?,
+        topic: row.text("topic")?,
+        language: row.text("language")?,
+        timezone: row.text("timezone")?,
+        switches: u32::try_from(row.int("switches")?).unwrap_or_default(),
+    };
+    Ok(Request {
+        desk,
+        id,
+        channel: Channel::from_text(row.text("channel")?),
+        sender: row.text("sender")?,
+        contact,
+        conversation: row.text("conversation")?,
+        resolution: row.text("resolution")?,
+        attribution,
+        mail: if mail.is_empty() {
+            None
+        } else {
+            Some(json(&mail, "mail")?)
+        },
+        metadata: json(&row.text("metadata")?, "metadata")?,
+        state: word(row, "state", State::parse)?,
+        reason: reason(row)?,
+        history: History {
+            created_at: instant(row, "created_at")?,
+            sent_at: maybe(row, "sent_at")?,
+            delivered_at: maybe(row, "delivered_at")?,
+            reached_at: maybe(row, "reached_at")?,
+            answered_at: maybe(row, "answered_at")?,
+            ended_at: maybe(row, "ended_at")?,
+        },
+        due_at: instant(row, "due_at")?,
+        expires_at: instant(row, "expires_at")?,
+        delivery: word(row, "delivery", DeliveryState::parse)?,
+        attempts: row.int("attempts")?,
+        delivery_code: row.text("delivery_code")?,
+    })
+}
+
+pub(super) fn rating(row: &Row) -> Result<Rating, StoreError> {
+    Ok(Rating {
+        id: RatingId::from_uuid(row.id("rating_id")?),
+        request: RequestId::from_uuid(row.id("request_id")?),
+        score: Score::try_from(row.int("score")?)
+            .map_err(|error| StoreError::Corrupt(format!("score: {error}")))?,
+        grade: word(row, "grade", Grade::parse)?,
+        comment: row.text("comment")?,
+        answered_at: instant(row, "rated_at")?,
+        changed_at: instant(row, "changed_at")?,
+        elapsed_ms: row.int("elapsed_ms")?,
+    })
+}
+
+pub(super) const fn agent_kind_word(kind: AgentKind) -> &'static str {
+    match kind {
+        AgentKind::Human => "human",
+        AgentKind::Bot => "bot",
+    }
+}
+
+fn agent_kind(word: &str) -> Option<AgentKind> {
+    [AgentKind::Human, AgentKind::Bot]
+        .into_iter()
+        .find(|kind| agent_kind_word(*kind) == word)
+}
+
+pub(super) const fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Before => "before",
+        Phase::During => "during",
+        Phase::After => "after",
+    }
+}
+
+fn phase(word: &str) -> Option<Phase> {
+    [Phase::Before, Phase::During, Phase::After]
+        .into_iter()
+        .find(|phase| phase_word(*phase) == word)
+}

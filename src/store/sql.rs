@@ -1,0 +1,351 @@
+//! The store on SQL: how its parts fit together. The statements stand with the step that they serve.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::RwLock;
+use tokio_util::task::TaskTracker;
+
+use super::commit::GroupCommit;
+use super::dialect::{Database, Sql, Tx};
+use super::{
+    Accepted, Backlog, Cancelled, Claim, Dispatch, Filter, Find, KeyRing, NewReply, NewRequest,
+    Permission, Replied, Report, Store, StoreError, StoreSettings,
+};
+use crate::clock::{Entropy, random};
+use crate::domain::contact::Address;
+use crate::domain::delivery::Status;
+use crate::domain::desk::{ApiKey, Desk, DeskSettings};
+use crate::domain::id::{DeskId, KeyId, RequestId};
+use crate::domain::rating::Rating;
+use crate::domain::request::{Channel, Request};
+use crate::domain::statistics::Total;
+use crate::domain::time::Timestamp;
+use crate::domain::token::TokenHash;
+
+/// What every step needs.
+pub(super) struct Inner {
+    pub(super) database: Database,
+    pub(super) keys: KeyRing,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) lease_ms: i64,
+}
+
+/// A write that shares its transaction with others.
+#[derive(Debug, Clone)]
+pub(super) enum Write {
+    Accept(Box<NewRequest>),
+    Dispatch(Dispatch),
+    Report(Report),
+    Status {
+        token: TokenHash,
+        provider_id: String,
+        status: Status,
+        now: Timestamp,
+    },
+    Reached {
+        find: Find,
+        now: Timestamp,
+    },
+    Reply(Box<NewReply>),
+}
+
+/// What a write came to.
+#[derive(Debug, Clone)]
+pub(super) enum Written {
+    Accepted(Accepted),
+    Permission(Permission),
+    Reported(bool),
+    Request(Option<Box<Request>>),
+    Replied(Option<Box<Replied>>),
+}
+
+impl Inner {
+    pub(super) async fn apply(&self, tx: &mut Tx, write: &Write) -> Result<Written, StoreError> {
+        Ok(match write {
+            Write::Accept(new) => Written::Accepted(self.accept(tx, new).await?),
+            Write::Dispatch(dispatch) => Written::Permission(self.dispatch(tx, dispatch).await?),
+            Write::Report(report) => Written::Reported(self.report(tx, report).await?),
+            Write::Status {
+                token,
+                provider_id,
+                status,
+                now,
+            } => Written::Request(
+                self.status(tx, *token, provider_id, status, *now)
+                    .await?
+                    .map(Box::new),
+            ),
+            Write::Reached { find, now } => {
+                Written::Request(self.reached(tx, find, *now).await?.map(Box::new))
+            }
+            Write::Reply(new) => Written::Replied(self.reply(tx, new).await?.map(Box::new)),
+        })
+    }
+
+    /// Ten random bytes, for an identifier.
+    pub(super) fn random(&self) -> [u8; 10] {
+        random(self.entropy.as_ref())
+    }
+}
+
+/// The store on SQLite or PostgreSQL.
+pub struct SqlStore {
+    pub(super) inner: Arc<Inner>,
+    /// Gone once the store is closing.
+    commit: RwLock<Option<GroupCommit>>,
+    tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SqlStore")
+    }
+}
+
+impl SqlStore {
+    /// Opens the database and starts its writers. Does not touch the schema.
+    pub async fn open(
+        settings: &StoreSettings,
+        keys: KeyRing,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StoreError> {
+        let database = Database::connect(settings).await?;
+        let inner = Arc::new(Inner {
+            database,
+            keys,
+            entropy,
+            lease_ms: settings.lease_ms,
+        });
+        let tasks = TaskTracker::new();
+        let commit = RwLock::new(Some(GroupCommit::start(&inner, settings.queue, &tasks)));
+        Ok(Self {
+            inner,
+            commit,
+            tasks,
+        })
+    }
+
+    async fn write(&self, write: Write) -> Result<Written, StoreError> {
+        let commit = self.commit.read().await.clone();
+        match commit {
+            Some(commit) => commit.write(write).await,
+            None => Err(StoreError::Unavailable("the store is closed".to_owned())),
+        }
+    }
+
+    /// Every statement, for the test that prepares them all.
+    #[cfg(test)]
+    pub(super) fn statements() -> Vec<(&'static str, Sql)> {
+        [
+            super::accept::STATEMENTS,
+            super::carry::STATEMENTS,
+            super::desks::STATEMENTS,
+            super::read::STATEMENTS,
+            super::record::STATEMENTS,
+            super::reply::STATEMENTS,
+            super::sums::STATEMENTS,
+        ]
+        .concat()
+    }
+}
+
+/// A write answers with its own kind; anything else is a mistake in `Inner::apply`.
+macro_rules! expect {
+    ($written:expr, $pattern:pat => $value:expr) => {
+        match $written? {
+            $pattern => Ok($value),
+            other => Err(StoreError::Corrupt(format!(
+                "a write was answered with {other:?}"
+            ))),
+        }
+    };
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.inner.database.migrate().await
+    }
+
+    async fn ready(&self) -> Result<bool, StoreError> {
+        const APPLIED: Sql = Sql::both(
+            "select cast(coalesce(max(version), 0) as bigint) as version from _sqlx_migrations",
+        );
+        let row = self.inner.database.row(APPLIED, &[]).await?;
+        let applied = row.map_or(Ok(0), |row| row.int("version"))?;
+        // A newer schema is fine: expand first, contract later lets old replicas serve during a roll-out.
+        Ok(applied >= self.inner.database.newest_migration())
+    }
+
+    async fn close(&self) {
+        self.commit.write().await.take();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.inner.database.close().await;
+    }
+
+    async fn add_desk(
+        &self,
+        slug: &str,
+        name: &str,
+        settings: &DeskSettings,
+        now: Timestamp,
+    ) -> Result<Option<Desk>, StoreError> {
+        self.inner.add_desk(slug, name, settings, now).await
+    }
+
+    async fn desks(&self) -> Result<Vec<Desk>, StoreError> {
+        self.inner.desks().await
+    }
+
+    async fn find_desk(&self, slug: &str) -> Result<Option<Desk>, StoreError> {
+        self.inner.find_desk(slug).await
+    }
+
+    async fn desk(&self, id: DeskId) -> Result<Option<Desk>, StoreError> {
+        self.inner.desk(id).await
+    }
+
+    async fn add_key(&self, key: &ApiKey) -> Result<(), StoreError> {
+        self.inner.add_key(key).await
+    }
+
+    async fn find_key(&self, handle: &str) -> Result<Option<ApiKey>, StoreError> {
+        self.inner.find_key(handle).await
+    }
+
+    async fn revoke_key(
+        &self,
+        desk: DeskId,
+        handle: &str,
+        now: Timestamp,
+    ) -> Result<Option<KeyId>, StoreError> {
+        self.inner.revoke_key(desk, handle, now).await
+    }
+
+    async fn accept(&self, new: NewRequest) -> Result<Accepted, StoreError> {
+        expect!(self.write(Write::Accept(Box::new(new))).await, Written::Accepted(accepted) => accepted)
+    }
+
+    async fn request(
+        &self,
+        desk: DeskId,
+        id: RequestId,
+    ) -> Result<Option<(Request, Option<Rating>)>, StoreError> {
+        self.inner.request(desk, id).await
+    }
+
+    async fn requests(&self, desk: DeskId, filter: &Filter) -> Result<Vec<Request>, StoreError> {
+        self.inner.requests(desk, filter).await
+    }
+
+    async fn cancel(
+        &self,
+        desk: DeskId,
+        id: RequestId,
+        now: Timestamp,
+    ) -> Result<Option<Cancelled>, StoreError> {
+        self.inner.cancel(desk, id, now).await
+    }
+
+    async fn ratings(
+        &self,
+        desk: DeskId,
+        filter: &Filter,
+    ) -> Result<Vec<(Rating, Request)>, StoreError> {
+        self.inner.ratings(desk, filter).await
+    }
+
+    async fn find(&self, find: &Find) -> Result<Option<(Request, Option<Rating>)>, StoreError> {
+        self.inner.find(find).await
+    }
+
+    async fn claim_deliveries(
+        &self,
+        owner: &str,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StoreError> {
+        self.inner.claim_deliveries(owner, limit, now).await
+    }
+
+    async fn dispatch(&self, dispatch: Dispatch) -> Result<Permission, StoreError> {
+        expect!(self.write(Write::Dispatch(dispatch)).await, Written::Permission(permission) => permission)
+    }
+
+    async fn report(&self, report: Report) -> Result<bool, StoreError> {
+        expect!(self.write(Write::Report(report)).await, Written::Reported(recorded) => recorded)
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.inner.sweep(now).await
+    }
+
+    async fn record_status(
+        &self,
+        token: TokenHash,
+        provider_id: &str,
+        status: Status,
+        now: Timestamp,
+    ) -> Result<Option<Request>, StoreError> {
+        let write = Write::Status {
+            token,
+            provider_id: provider_id.to_owned(),
+            status,
+            now,
+        };
+        expect!(self.write(write).await, Written::Request(request) => request.map(|boxed| *boxed))
+    }
+
+    async fn record_reached(
+        &self,
+        find: Find,
+        now: Timestamp,
+    ) -> Result<Option<Request>, StoreError> {
+        let write = Write::Reached { find, now };
+        expect!(self.write(write).await, Written::Request(request) => request.map(|boxed| *boxed))
+    }
+
+    async fn record_reply(&self, new: NewReply) -> Result<Option<Replied>, StoreError> {
+        let write = Write::Reply(Box::new(new));
+        expect!(self.write(write).await, Written::Replied(replied) => replied.map(|boxed| *boxed))
+    }
+
+    async fn opt_out(
+        &self,
+        channel: &Channel,
+        address: &Address,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.inner.database.begin().await?;
+        let nobody = DeskId::from_uuid(uuid::Uuid::nil());
+        self.inner
+            .put_opt_out(&mut tx, nobody, channel, address, "reply", now)
+            .await?;
+        tx.commit().await
+    }
+
+    async fn opt_in(&self, channel: &Channel, address: &Address) -> Result<bool, StoreError> {
+        let mut tx = self.inner.database.begin().await?;
+        let removed = self.inner.drop_opt_outs(&mut tx, channel, address).await?;
+        tx.commit().await?;
+        Ok(removed > 0)
+    }
+
+    async fn expire(&self, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
+        self.inner.expire(now, limit).await
+    }
+
+    async fn fold(&self, limit: i64) -> Result<u64, StoreError> {
+        self.inner.fold(limit).await
+    }
+
+    async fn totals(&self) -> Result<Vec<Total>, StoreError> {
+        self.inner.totals().await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        self.inner.backlog().await
+    }
+}

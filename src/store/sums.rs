@@ -1,0 +1,132 @@
+//! What the events add up to. An event is its own delta until it is folded; a scrape reads folded sums and pending events in
+//! one statement, so a total is exact at every instant, whoever crashed.
+
+use std::collections::BTreeMap;
+
+use super::StoreError;
+use super::dialect::{Row, Sql, Value};
+use super::row;
+use super::sql::Inner;
+use crate::domain::event::EventKind;
+use crate::domain::rating::Score;
+use crate::domain::request::Channel;
+use crate::domain::statistics::Total;
+
+/// One statement, one snapshot: an event is either pending or in a sum, never both and never neither.
+const TOTALS: Sql = Sql::both(
+    "select d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket, \
+     cast(sum(t.n) as bigint) as n, cast(sum(t.elapsed_ms) as bigint) as elapsed_ms, cast(min(t.first_at) as bigint) as first_at \
+     from (select desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at from totals \
+     union all select desk_id, kind, channel, touchpoint, entered, reason, score, bucket, 1, elapsed_ms, at \
+     from events where folded = 0) t join desks d on d.id = t.desk_id \
+     group by d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket \
+     order by first_at, d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket",
+);
+
+macro_rules! take {
+    ($lock:literal) => {
+        concat!(
+            "update events set folded = 1 where (desk_id, id) in (select desk_id, id from events where folded = 0 \
+             order by desk_id, id limit $1 ",
+            $lock,
+            ") and folded = 0 returning desk_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at"
+        )
+    };
+}
+
+const TAKE: Sql = Sql::each(take!(""), take!("for update skip locked"));
+const ADD: Sql = Sql::both(
+    "insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+     on conflict (desk_id, kind, channel, touchpoint, entered, reason, score, bucket) do update set \
+     n = totals.n + excluded.n, elapsed_ms = totals.elapsed_ms + excluded.elapsed_ms",
+);
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("sums.totals", TOTALS),
+    ("sums.take", TAKE),
+    ("sums.add", ADD),
+];
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    desk: uuid::Uuid,
+    kind: String,
+    channel: String,
+    touchpoint: String,
+    entered: i64,
+    reason: String,
+    score: i64,
+    bucket: i64,
+}
+
+impl Inner {
+    pub(super) async fn fold(&self, limit: i64) -> Result<u64, StoreError> {
+        let mut tx = self.database.begin().await?;
+        // Ordered, so that two folders lock the sums in the same order and cannot deadlock.
+        let mut sums: BTreeMap<Key, (i64, i64, i64)> = BTreeMap::new();
+        let taken = tx.rows(TAKE, &[Value::Int(limit)]).await?;
+        for row in &taken {
+            let key = Key {
+                desk: row.id("desk_id")?,
+                kind: row.text("kind")?,
+                channel: row.text("channel")?,
+                touchpoint: row.text("touchpoint")?,
+                entered: row.int("entered")?,
+                reason: row.text("reason")?,
+                score: row.int("score")?,
+                bucket: row.int("bucket")?,
+            };
+            let at = row.int("at")?;
+            let sum = sums.entry(key).or_insert((0, 0, at));
+            *sum = (sum.0 + 1, sum.1 + row.int("elapsed_ms")?, sum.2.min(at));
+        }
+        for (key, (n, elapsed_ms, first_at)) in &sums {
+            let values = [
+                Value::Id(key.desk),
+                Value::Text(&key.kind),
+                Value::Text(&key.channel),
+                Value::Text(&key.touchpoint),
+                Value::Int(key.entered),
+                Value::Text(&key.reason),
+                Value::Int(key.score),
+                Value::Int(key.bucket),
+                Value::Int(*n),
+                Value::Int(*elapsed_ms),
+                Value::Int(*first_at),
+            ];
+            tx.execute(ADD, &values).await?;
+        }
+        tx.commit().await?;
+        Ok(taken.len() as u64)
+    }
+
+    pub(super) async fn totals(&self) -> Result<Vec<Total>, StoreError> {
+        self.database
+            .rows(TOTALS, &[])
+            .await?
+            .iter()
+            .map(total)
+            .collect()
+    }
+}
+
+fn total(row: &Row) -> Result<Total, StoreError> {
+    let kind = row.text("kind")?;
+    let score = row.int("score")?;
+    Ok(Total {
+        desk: row.text("slug")?,
+        kind: EventKind::parse(&kind)
+            .ok_or_else(|| StoreError::Corrupt(format!("kind: unknown word {kind:?}")))?,
+        channel: Channel::from_text(row.text("channel")?),
+        touchpoint: row.text("touchpoint")?,
+        entered: row.int("entered")?,
+        reason: row::reason(row)?,
+        score: Score::try_from(score).ok(),
+        bucket: usize::try_from(row.int("bucket")?).ok(),
+        count: row.int("n")?,
+        elapsed_ms: row.int("elapsed_ms")?,
+        first_at: row.int("first_at")?,
+    })
+}

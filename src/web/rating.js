@@ -1,0 +1,207 @@
+// The rating page with JavaScript: one touch is enough.
+//
+// Opening the page never answers. A score that the link chose is posted at the first trusted press, touch, key or
+// wheel event, because mail scanners open links and run scripts but press nothing. Events made by scripts
+// (isTrusted is false), loading, waiting, being shown and moving a pointer do not count; nor does the scroll event,
+// which browsers report as trusted when a script scrolled. Without this script the form works by its button.
+"use strict";
+
+(() => {
+  const form = document.getElementById("rating");
+  const note = document.getElementById("note");
+  if (!form || !note) return;
+
+  const say = form.dataset;
+  const comment = form.elements.comment;
+  const view = form.elements.view;
+  // A script that submits the form around us must not look like a person who pressed its button.
+  form.elements.event.value = "none";
+
+  let answered = say.state === "answered";
+  let saved = answered ? picture() : null;
+  let wanted = null;
+  let busy = false;
+  let byArrow = false;
+  let pressed = null;
+  let proof = null;
+
+  function chosen() {
+    const input = form.querySelector("input[name=score]:checked");
+    return input ? input.value : "";
+  }
+
+  function picture() {
+    return JSON.stringify([chosen(), comment.value.trim()]);
+  }
+
+  function choiceOf(event) {
+    const label = event.target instanceof Element ? event.target.closest(".choice") : null;
+    return label ? label.querySelector("input") : null;
+  }
+
+  function show(kind, title, detail, retry) {
+    const strong = document.createElement("strong");
+    strong.textContent = title;
+    const parts = [strong];
+    if (detail) {
+      const span = document.createElement("span");
+      span.textContent = detail;
+      parts.push(span);
+    }
+    if (retry) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "button quiet";
+      button.textContent = say.retry;
+      button.addEventListener("click", (event) => {
+        if (event.isTrusted) send(wanted || proof || "button");
+      });
+      parts.push(button);
+    }
+    note.dataset.kind = kind;
+    note.replaceChildren(...parts);
+  }
+
+  function answerInWords(score) {
+    const input = form.querySelector(`input[name=score][value="${Number(score)}"]`);
+    const word = input ? input.closest(".choice").querySelector(".face span").textContent : "";
+    return `${say.yourAnswer} ${score} ${word}. ${say.change}`;
+  }
+
+  // Posts what stands in the form. A call during a post is remembered and runs afterwards, if anything changed.
+  async function send(event) {
+    proof = event;
+    if (!chosen()) return;
+    wanted = event;
+    if (busy) return;
+    busy = true;
+    while (wanted && picture() !== saved) {
+      const posting = picture();
+      const body = new URLSearchParams({ view: view.value, score: chosen(), comment: comment.value.trim(), event: wanted });
+      wanted = null;
+      if (!(await post(posting, body, event))) break;
+    }
+    if (picture() === saved) wanted = null;
+    busy = false;
+  }
+
+  async function post(posting, body, event) {
+    show("busy", say.sending);
+    let response;
+    let answer = {};
+    try {
+      response = await fetch(form.action, {
+        method: "POST",
+        headers: { Accept: "application/json" },
+        body,
+        credentials: "omit",
+        keepalive: true,
+      });
+      answer = await response.json().catch(() => ({}));
+    } catch {
+      wanted = event;
+      show("error", navigator.onLine === false ? say.offline : say.error, "", true);
+      return false;
+    }
+    if (!response.ok) {
+      const final = response.status === 404 || response.status === 409 || response.status === 410;
+      wanted = final ? null : event;
+      answered = answered || final;
+      show("error", answer.detail || say.error, "", !final);
+      return false;
+    }
+    if (typeof answer.view === "string") view.value = answer.view;
+    answered = true;
+    saved = posting;
+    if (answer.state === "closed") {
+      show("error", answer.message || say.closed);
+      return false;
+    }
+    form.dataset.state = "answered";
+    show("ok", answer.message || say.thanks, answerInWords(answer.score || body.get("score")));
+    note.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
+  // The first event that only a person can make. Pressing one of the choices waits for its click, so that the pressed
+  // score is posted and not the one that the link chose.
+  function firstSign(event, name) {
+    if (!event.isTrusted || answered || busy || wanted || byArrow || !chosen()) return;
+    const choice = choiceOf(event);
+    if (choice && choice.value !== chosen()) {
+      pressed = choice;
+      return;
+    }
+    send(name);
+  }
+
+  const first = { capture: true, passive: true };
+  addEventListener("pointerdown", (event) => {
+    if (!event.isTrusted) return;
+    byArrow = false;
+    firstSign(event, event.pointerType === "touch" ? "touch" : "pointer");
+  }, first);
+  // A press on a choice that turned into scrolling, or ended beside it, chose nothing; it was a person all the same.
+  for (const type of ["pointercancel", "pointerup"]) {
+    addEventListener(type, (event) => {
+      if (!event.isTrusted || !pressed) return;
+      const same = type === "pointerup" && choiceOf(event) === pressed;
+      pressed = null;
+      if (!same) firstSign(event, event.pointerType === "touch" ? "touch" : "pointer");
+    }, first);
+  }
+  addEventListener("wheel", (event) => firstSign(event, "scroll"), first);
+
+  addEventListener("keydown", (event) => {
+    if (!event.isTrusted || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (["Shift", "Control", "Alt", "Meta", "CapsLock", "Escape"].includes(event.key)) return;
+    const onChoice = event.target instanceof HTMLInputElement && event.target.name === "score";
+    if (onChoice && event.key.startsWith("Arrow")) {
+      // Arrow keys pass over scores on the way to another: the choice counts at Space, Enter, Send or on leaving.
+      byArrow = true;
+    } else if (onChoice && event.key === " ") {
+      event.preventDefault();
+      event.target.checked = true;
+      byArrow = false;
+      send("key");
+    } else if (/^[1-5]$/.test(event.key) && event.target !== comment) {
+      form.querySelector(`input[value="${event.key}"]`).checked = true;
+      byArrow = false;
+      send("key");
+    } else if (!(onChoice && event.key === "Enter") && event.target.type !== "submit") {
+      firstSign(event, "key");
+    }
+  }, true);
+
+  form.querySelector("fieldset").addEventListener("focusout", (event) => {
+    if (!event.isTrusted || !byArrow || choiceOf({ target: event.relatedTarget })) return;
+    if (!document.hasFocus()) return;
+    byArrow = false;
+    send("key");
+  });
+
+  let click = null;
+  addEventListener("click", (event) => {
+    if (!event.isTrusted) return;
+    click = event;
+    const choice = choiceOf(event);
+    // The browser clicks a radio button for each arrow key, too; those are no choice yet.
+    if (!choice || byArrow) return;
+    pressed = null;
+    choice.checked = true;
+    send(event.pointerType === "touch" ? "touch" : event.detail === 0 && !event.pointerType ? "key" : "pointer");
+  }, true);
+
+  // A submit event is trusted even if a script clicked the button, so the click before it has to be.
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const person = click && event.timeStamp - click.timeStamp < 1000;
+    click = null;
+    byArrow = false;
+    if (event.isTrusted && person) send("button");
+  });
+
+  addEventListener("online", (event) => {
+    if (event.isTrusted && wanted && !busy) send(wanted);
+  });
+})();
