@@ -31,7 +31,7 @@ macro_rules! now {
 macro_rules! claim {
     ($now:expr, $lock:literal) => {
         concat!(
-            "update requests as r set delivery = 'claimed', lease_owner = $1, lease_until = ", $now, " + $2, fence = fence + 1 \
+            "update requests set delivery = 'claimed', lease_owner = $1, lease_until = ", $now, " + $2, fence = fence + 1 \
              where (desk_id, id) in (select desk_id, id from requests where delivery = 'queued' and next_at <= $3 \
              order by next_at limit $4 ", $lock, ") and delivery = 'queued' returning ",
             request_columns!()

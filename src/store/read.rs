@@ -15,26 +15,26 @@ macro_rules! requests_where {
         Sql::both(concat!(
             "select ",
             request_columns!(),
-            " from requests r ",
+            " from requests ",
             $tail
         ))
     };
 }
 
-const ONE: Sql = requests_where!("where r.desk_id = $1 and r.id = $2");
-const BY_PAIR: Sql = requests_where!("where r.pair_key = $1 and r.listening = 1");
-const BY_LINK: Sql = requests_where!("where r.link_hash = $1");
+const ONE: Sql = requests_where!("where requests.desk_id = $1 and requests.id = $2");
+const BY_PAIR: Sql = requests_where!("where requests.pair_key = $1 and requests.listening = 1");
+const BY_LINK: Sql = requests_where!("where requests.link_hash = $1");
 const BY_ATTEMPT: Sql = requests_where!(
-    "join attempts a on a.desk_id = r.desk_id and a.request_id = r.id where a.token_hash = $1"
+    "join attempts a on a.desk_id = requests.desk_id and a.request_id = requests.id where a.token_hash = $1"
 );
 /// An empty text or a 0 means "any", so that one constant serves every combination of filters.
 const LIST: Sql = requests_where!(
-    "where r.desk_id = $1 and r.id > $2 and ($3 = '' or r.state = $4) and ($5 = '' or r.channel = $6) \
-     and r.created_at >= $7 and r.created_at < $8 order by r.id limit $9"
+    "where requests.desk_id = $1 and requests.id > $2 and ($3 = '' or requests.state = $4) and ($5 = '' or requests.channel = $6) \
+     and requests.created_at >= $7 and requests.created_at < $8 order by requests.id limit $9"
 );
 const LIST_CONVERSATION: Sql = requests_where!(
-    "where r.desk_id = $1 and r.id > $2 and ($3 = '' or r.state = $4) and ($5 = '' or r.channel = $6) \
-     and r.created_at >= $7 and r.created_at < $8 and r.conversation = $10 order by r.id limit $9"
+    "where requests.desk_id = $1 and requests.id > $2 and ($3 = '' or requests.state = $4) and ($5 = '' or requests.channel = $6) \
+     and requests.created_at >= $7 and requests.created_at < $8 and requests.conversation = $10 order by requests.id limit $9"
 );
 macro_rules! ratings_where {
     ($tail:literal) => {
@@ -43,8 +43,8 @@ macro_rules! ratings_where {
             rating_columns!(),
             ", ",
             request_columns!(),
-            " from ratings g join requests r on r.desk_id = g.desk_id and r.id = g.request_id \
-             where g.desk_id = $1 and g.id > $2 and ($3 = '' or r.channel = $4) and g.answered_at >= $5 \
+            " from ratings g join requests on requests.desk_id = g.desk_id and requests.id = g.request_id \
+             where g.desk_id = $1 and g.id > $2 and ($3 = '' or requests.channel = $4) and g.answered_at >= $5 \
              and g.answered_at < $6 ",
             $tail,
             " order by g.id limit $7"
@@ -53,7 +53,7 @@ macro_rules! ratings_where {
 }
 
 const RATINGS: Sql = ratings_where!("");
-const RATINGS_CONVERSATION: Sql = ratings_where!("and r.conversation = $8");
+const RATINGS_CONVERSATION: Sql = ratings_where!("and requests.conversation = $8");
 const BACKLOG: Sql = Sql::both(
     "select delivery, cast(count(*) as bigint) as n, cast(min(next_at) as bigint) as oldest from requests \
      where delivery in ('queued', 'claimed', 'dispatching', 'unknown') and state = 'scheduled' group by delivery",

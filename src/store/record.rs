@@ -17,11 +17,11 @@ use crate::domain::time::Timestamp;
 macro_rules! locked {
     ($tail:literal, $lock:literal) => {
         Sql::each(
-            concat!("select ", request_columns!(), " from requests r ", $tail),
+            concat!("select ", request_columns!(), " from requests ", $tail),
             concat!(
                 "select ",
                 request_columns!(),
-                " from requests r ",
+                " from requests ",
                 $tail,
                 " ",
                 $lock
@@ -30,12 +30,18 @@ macro_rules! locked {
     };
 }
 
-const BY_ID: Sql = locked!("where r.desk_id = $1 and r.id = $2", "for update");
-const BY_PAIR: Sql = locked!("where r.pair_key = $1 and r.listening = 1", "for update");
-const BY_LINK: Sql = locked!("where r.link_hash = $1", "for update");
+const BY_ID: Sql = locked!(
+    "where requests.desk_id = $1 and requests.id = $2",
+    "for update"
+);
+const BY_PAIR: Sql = locked!(
+    "where requests.pair_key = $1 and requests.listening = 1",
+    "for update"
+);
+const BY_LINK: Sql = locked!("where requests.link_hash = $1", "for update");
 const BY_ATTEMPT: Sql = locked!(
-    "join attempts a on a.desk_id = r.desk_id and a.request_id = r.id where a.token_hash = $1",
-    "for update of r"
+    "join attempts a on a.desk_id = requests.desk_id and a.request_id = requests.id where a.token_hash = $1",
+    "for update of requests"
 );
 const SAVE: Sql = Sql::both(
     "update requests set state = $3, reason = $4, sent_at = $5, delivered_at = $6, reached_at = $7, answered_at = $8, \

@@ -14,10 +14,10 @@ use crate::domain::trigger::{Agent, AgentKind, Attribution, Phase};
 /// The columns of [`request`], for every statement that returns one.
 macro_rules! request_columns {
     () => {
-        "r.desk_id, r.id, r.channel, r.sender, r.contact, r.conversation, r.resolution, r.agent_id, r.agent_name, \
-         r.agent_kind, r.team, r.queue, r.touchpoint, r.phase, r.topic, r.language, r.timezone, r.switches, r.mail, \
-         r.metadata, r.state, r.reason, r.created_at, r.due_at, r.expires_at, r.sent_at, r.delivered_at, r.reached_at, \
-         r.answered_at, r.ended_at, r.delivery, r.delivery_code, r.attempts, r.fence, r.listening"
+        "requests.desk_id, requests.id, requests.channel, requests.sender, requests.contact, requests.conversation, requests.resolution, requests.agent_id, requests.agent_name, \
+         requests.agent_kind, requests.team, requests.queue, requests.touchpoint, requests.phase, requests.topic, requests.language, requests.timezone, requests.switches, requests.mail, \
+         requests.metadata, requests.state, requests.reason, requests.created_at, requests.due_at, requests.expires_at, requests.sent_at, requests.delivered_at, requests.reached_at, \
+         requests.answered_at, requests.ended_at, requests.delivery, requests.delivery_code, requests.attempts, requests.fence, requests.listening"
     };
 }
 

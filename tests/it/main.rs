@@ -1,0 +1,17 @@
+//! Stories of the whole service against real parts: one binary, so that everything is linked once.
+//!
+//! `tests/run` installs and starts the parts and tells where they are; without it these tests say what is missing.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment where the real parts are"
+)]
+
+mod support;
+
+mod journey;
