@@ -94,83 +94,89 @@ pub struct App {
 /// Who carries which channel, by configuration. Builds every provider that a channel names, and connects nowhere.
 pub fn routes(config: &Config, parts: &Parts) -> Result<Routes, ConfigError> {
     let mut routes = Routes::default();
-    let mut built: BTreeMap<&'static str, Arc<dyn provider::Provider>> = BTreeMap::new();
     for (name, wanted) in &config.channels {
         let key = format!("channels.{name}");
-        let known: Vec<&str> = channel::ALL
-            .iter()
-            .filter(|c| c.carriage() == channel::Carriage::Provider)
-            .map(|c| c.name())
-            .collect();
-        let Some(channel) = channel::find(name).filter(|_| known.contains(&name.as_str())) else {
-            return Err(ConfigError::new(
-                key,
-                format!(
-                    "is no channel that a provider carries; these are: {}",
-                    known.join(", ")
-                ),
-            ));
-        };
-        if channel.taps() > channel::TAPS_MAX {
-            let message = format!(
-                "takes {} actions for a rating; at most {} are allowed",
-                channel.taps(),
-                channel::TAPS_MAX
-            );
-            return Err(ConfigError::new(key, message));
-        }
+        let channel = carried_channel(&key, name)?;
         if wanted.is_empty() {
             continue;
         }
-        let Some(row) = provider::ALL.iter().find(|row| row.name == wanted) else {
-            let names: Vec<&str> = provider::ALL.iter().map(|row| row.name).collect();
-            return Err(ConfigError::new(
-                key,
-                format!("{wanted:?} is no provider; these are: {}", names.join(", ")),
-            ));
-        };
-        let provider = match built.get(row.name) {
+        let row = provider_row(&key, wanted)?;
+        let provider = match routes.named(row.name) {
             Some(provider) => Arc::clone(provider),
-            None => {
-                let settings = Built {
-                    settings: config.providers.get(row.name).cloned().unwrap_or_default(),
-                    public_url: config.server.public_url.clone(),
-                    clock: Arc::clone(&parts.clock),
-                    entropy: Arc::clone(&parts.entropy),
-                };
-                let provider = (row.build)(settings).map_err(|error| {
-                    let section = format!("providers.{}", row.name);
-                    let key = if error.key.is_empty() {
-                        section
-                    } else {
-                        format!("{section}.{}", error.key)
-                    };
-                    ConfigError::new(key, error.message)
-                })?;
-                built.insert(row.name, Arc::clone(&provider));
-                provider
-            }
+            None => build(config, parts, row)?,
         };
         if !provider.carries(name) {
-            return Err(ConfigError::new(
-                key,
-                format!("{wanted} does not carry this channel"),
-            ));
+            let message = format!("{wanted} does not carry this channel");
+            return Err(ConfigError::new(key, message));
         }
         routes.set(channel.name(), provider);
     }
-    if let Some(unknown) = config
-        .providers
-        .keys()
-        .find(|name| provider::ALL.iter().all(|row| row.name != name.as_str()))
-    {
-        let names: Vec<&str> = provider::ALL.iter().map(|row| row.name).collect();
-        return Err(ConfigError::new(
-            format!("providers.{unknown}"),
-            format!("is no provider; these are: {}", names.join(", ")),
-        ));
+    for name in config.providers.keys() {
+        provider_row(&format!("providers.{name}"), name)?;
     }
     Ok(routes)
+}
+
+/// A channel that a provider carries. One that takes too many actions for a rating is refused here, at start.
+fn carried_channel(key: &str, name: &str) -> Result<&'static dyn channel::Channel, ConfigError> {
+    let carried =
+        |channel: &&'static dyn channel::Channel| channel.carriage() == channel::Carriage::Provider;
+    let Some(channel) = channel::find(name).filter(carried) else {
+        let names: Vec<&str> = channel::ALL
+            .iter()
+            .copied()
+            .filter(carried)
+            .map(channel::Channel::name)
+            .collect();
+        let message = format!(
+            "is no channel that a provider carries; these are: {}",
+            names.join(", ")
+        );
+        return Err(ConfigError::new(key, message));
+    };
+    if channel.taps() > channel::TAPS_MAX {
+        let (taps, most) = (channel.taps(), channel::TAPS_MAX);
+        return Err(ConfigError::new(
+            key,
+            format!("takes {taps} actions for a rating; at most {most} are allowed"),
+        ));
+    }
+    Ok(channel)
+}
+
+fn provider_row(key: &str, name: &str) -> Result<&'static provider::Row, ConfigError> {
+    provider::ALL
+        .iter()
+        .find(|row| row.name == name)
+        .ok_or_else(|| {
+            let names: Vec<&str> = provider::ALL.iter().map(|row| row.name).collect();
+            ConfigError::new(
+                key,
+                format!("{name:?} is no provider; these are: {}", names.join(", ")),
+            )
+        })
+}
+
+fn build(
+    config: &Config,
+    parts: &Parts,
+    row: &provider::Row,
+) -> Result<Arc<dyn provider::Provider>, ConfigError> {
+    let built = Built {
+        settings: config.providers.get(row.name).cloned().unwrap_or_default(),
+        public_url: config.server.public_url.clone(),
+        clock: Arc::clone(&parts.clock),
+        entropy: Arc::clone(&parts.entropy),
+    };
+    (row.build)(built).map_err(|error| {
+        let section = format!("providers.{}", row.name);
+        let key = if error.key.is_empty() {
+            section
+        } else {
+            format!("{section}.{}", error.key)
+        };
+        ConfigError::new(key, error.message)
+    })
 }
 
 /// Reads the key file. With SQLite a missing one is made, readable by us alone; replicas must share one, so with PostgreSQL a

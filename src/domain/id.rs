@@ -1,4 +1,4 @@
-//! Typed identifiers. All are UUIDv7 made by us, so that rows are written at the end of their index and no database
+//! Typed identifiers. All are `UUIDv7` made by us, so that rows are written at the end of their index and no database
 //! sequence is needed; outside they are opaque strings such as `req_018f…`.
 
 use std::fmt;

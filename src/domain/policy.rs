@@ -90,6 +90,10 @@ impl Suppression {
 }
 
 /// What is known before the store is asked.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any may be true"
+)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Given {
     /// The trigger says that the contact is to be left alone.

@@ -113,9 +113,8 @@ fn view(doors: &Doors, token: &str, opened: &Opened) -> serde_json::Value {
         .collect();
     let state = match &opened.rating {
         Some(_) if opened.can_correct => "answered",
-        Some(_) => "closed",
         None if opened.request.state.is_open() => "open",
-        None => "closed",
+        Some(_) | None => "closed",
     };
     json!({
         "state": state,

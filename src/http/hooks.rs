@@ -39,13 +39,9 @@ async fn hook(
         headers: &headers,
         body: &bytes,
     };
-    let count = |result| {
-        doors
-            .journey
-            .metrics
-            .hooks
-            .with_label_values(&[provider.name(), result])
-            .inc()
+    let hooks = &doors.journey.metrics.hooks;
+    let count = |result: &str| {
+        hooks.with_label_values(&[provider.name(), result]).inc();
     };
     let inbound = provider.inbound(&hook).inspect_err(|error| {
         count(match error {

@@ -10,6 +10,7 @@ use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::policy::{Known, Suppression, decide};
 use crate::domain::request::{History, Request, State};
+use crate::domain::time::Timestamp;
 
 const BY_KEY: Sql = Sql::both(
     "select id, fingerprint from requests where desk_id = $1 and idempotency_key = $2 and idempotency_key <> $3",
@@ -123,7 +124,7 @@ impl Inner {
             tx.execute(HANG_UP, &[Value::Id(desk.uuid()), Value::Id(id.uuid())])
                 .await?;
         }
-        let held = self.born(new, reason);
+        let held = Self::born(new, reason);
         self.insert(tx, new, &held, &pair_key, &key).await?;
         if let Carriage::Call { attempt, provider } = &new.carriage {
             let values = [
@@ -146,7 +147,13 @@ impl Inner {
                 EventKind::RequestSent,
                 State::Scheduled.bit() | State::Sent.bit(),
             ),
-            _ => (EventKind::RequestScheduled, State::Scheduled.bit()),
+            State::Scheduled
+            | State::Delivered
+            | State::Reached
+            | State::Answered
+            | State::Expired
+            | State::Cancelled
+            | State::Failed => (EventKind::RequestScheduled, State::Scheduled.bit()),
         };
         self.emit(tx, &held.request, kind, entered, new.now).await?;
         Ok(Accepted::New(Box::new(held.request)))
@@ -202,7 +209,7 @@ impl Inner {
             .to_vec()
     }
 
-    fn born(&self, new: &NewRequest, reason: Option<Suppression>) -> Held {
+    fn born(new: &NewRequest, reason: Option<Suppression>) -> Held {
         let (state, delivery, attempts) = match (reason, &new.carriage) {
             (Some(_), _) => (State::Suppressed, DeliveryState::None, 0),
             (None, Carriage::Queue) => (State::Scheduled, DeliveryState::Queued, 0),
@@ -315,8 +322,8 @@ impl Inner {
                 int(request.history.created_at.as_millis()),
                 int(request.due_at.as_millis()),
                 int(request.expires_at.as_millis()),
-                int(request.history.sent_at.map_or(0, |at| at.as_millis())),
-                int(request.history.ended_at.map_or(0, |at| at.as_millis())),
+                int(request.history.sent_at.map_or(0, Timestamp::as_millis)),
+                int(request.history.ended_at.map_or(0, Timestamp::as_millis)),
                 Value::Bytes(new.link.as_ref().map_or(NO_KEY, |hash| &hash.0)),
                 Value::Text(request.delivery.as_str()),
                 int(request.attempts),

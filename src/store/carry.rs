@@ -270,7 +270,12 @@ impl Inner {
             .await?
             .is_some();
         if held.request.state.admits(State::Reached) {
+            let failed = held.request.state == State::Failed;
             let entered = held.enter(State::Reached, now);
+            held.call_off();
+            if failed {
+                self.listen(tx, &mut held).await?;
+            }
             self.emit(tx, &held.request, EventKind::RequestReached, entered, now)
                 .await?;
             changed = true;

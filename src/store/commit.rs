@@ -59,8 +59,8 @@ impl GroupCommit {
 async fn run(inner: Arc<Inner>, receiver: Arc<Mutex<mpsc::Receiver<Job>>>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     loop {
-        let received = receiver.lock().await.recv_many(&mut batch, BATCH_MAX).await;
-        if received == 0 {
+        let taken = receiver.lock().await.recv_many(&mut batch, BATCH_MAX).await;
+        if taken == 0 {
             return;
         }
         commit(&inner, std::mem::take(&mut batch)).await;

@@ -1,1 +1,42 @@
+//! The rules of the store as stories. Each is written once and runs on SQLite and on PostgreSQL, because two databases that
+//! are tested by two suites drift apart. Time is given by hand; what races is run in tasks of its own.
 
+/// Makes one test for each database of each story. `empty` starts without a schema, `migrated` with it.
+macro_rules! stories {
+    ($start:ident: $($story:ident),+ $(,)?) => {
+        mod sqlite {
+            use crate::store::conformance::stage::{Engine, $start};
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $story() {
+                    $start(Engine::Sqlite, super::$story).await;
+                }
+            )+
+        }
+
+        mod postgres {
+            use crate::store::conformance::stage::{Engine, $start};
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $story() {
+                    $start(Engine::Postgres, super::$story).await;
+                }
+            )+
+        }
+    };
+}
+
+mod asking;
+mod callbacks;
+mod carrying;
+mod desks;
+mod ending;
+mod listing;
+mod opting_out;
+mod pairs;
+mod replying;
+mod schema;
+mod sealed;
+mod stage;
+mod together;
+mod totals;

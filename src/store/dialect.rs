@@ -215,6 +215,33 @@ impl Database {
     }
 }
 
+#[cfg(test)]
+impl Database {
+    /// The columns that a statement gives, once the database has understood it.
+    pub(super) async fn columns(&self, sql: Sql) -> Result<Vec<String>, StoreError> {
+        use sqlx::{Column as _, Executor as _, SqlSafeStr as _, Statement as _};
+
+        Ok(match self {
+            Self::Sqlite { write, .. } => {
+                let statement = write.prepare(sql.sqlite.into_sql_str()).await?;
+                statement
+                    .columns()
+                    .iter()
+                    .map(|column| column.name().to_owned())
+                    .collect()
+            }
+            Self::Postgres(pool) => {
+                let statement = pool.prepare(sql.postgres.into_sql_str()).await?;
+                statement
+                    .columns()
+                    .iter()
+                    .map(|column| column.name().to_owned())
+                    .collect()
+            }
+        })
+    }
+}
+
 /// A transaction. Dropping it rolls back.
 pub(super) enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
@@ -279,6 +306,10 @@ impl Tx {
 }
 
 impl From<sqlx::Error> for StoreError {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the driver's list of errors grows; what we do not know means that the database did not do it"
+    )]
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(database) if database.is_unique_violation() => Self::Conflict,

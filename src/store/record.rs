@@ -5,7 +5,7 @@ use super::row::{self, reason_word, request_columns};
 use super::sql::Inner;
 use super::{Find, Pair, StoreError};
 use crate::domain::contact::Address;
-use crate::domain::delivery::{Evidence, Position, Step, step};
+use crate::domain::delivery::{DeliveryState, Evidence, Position, Step, step};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{DeskId, EventId, RequestId};
 use crate::domain::rating::Score;
@@ -48,6 +48,11 @@ const SAVE: Sql = Sql::both(
      ended_at = $9, delivery = $10, delivery_code = $11, attempts = $12, next_at = $13, listening = $14, listen_until = $15, \
      lease_until = 0 where desk_id = $1 and id = $2",
 );
+/// Another request may be open between the two addresses by now; then that one is the one that is replied to.
+const LISTEN: Sql = Sql::both(
+    "update requests set listening = 1 where desk_id = $1 and id = $2 and not exists \
+     (select 1 from requests o where o.pair_key = requests.pair_key and o.listening = 1)",
+);
 const RELEASE_SLOT: Sql = Sql::both("update requests set slot = $3 where desk_id = $1 and id = $2");
 const EVENT: Sql = Sql::both(
     "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, \
@@ -61,6 +66,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("by_link", BY_LINK),
     ("by_attempt", BY_ATTEMPT),
     ("save", SAVE),
+    ("listen", LISTEN),
     ("release_slot", RELEASE_SLOT),
     ("event", EVENT),
 ];
@@ -86,7 +92,7 @@ impl Held {
             State::Reached => history.reached_at = Some(now),
             State::Answered => history.answered_at = Some(now),
             State::Suppressed | State::Expired | State::Cancelled | State::Failed => {
-                history.ended_at = Some(now)
+                history.ended_at = Some(now);
             }
         }
         if matches!(
@@ -102,6 +108,16 @@ impl Held {
         self.request.state = to;
         entered
     }
+
+    /// What may be on the wire stays as it is known; what is not, never goes out.
+    pub(super) fn call_off(&mut self) {
+        if matches!(
+            self.request.delivery,
+            DeliveryState::Queued | DeliveryState::Claimed
+        ) {
+            self.request.delivery = DeliveryState::Dropped;
+        }
+    }
 }
 
 impl Inner {
@@ -110,8 +126,8 @@ impl Inner {
         Ok(Held {
             fence: row.int("fence")?,
             listening: row.int("listening")? == 1,
-            listen_until: request.expires_at,
-            next_at: request.due_at,
+            listen_until: Timestamp::from_millis(row.int("listen_until")?),
+            next_at: Timestamp::from_millis(row.int("next_at")?),
             request,
         })
     }
@@ -175,6 +191,18 @@ impl Inner {
         }
     }
 
+    /// Lets replies between the two addresses come to this request again, unless they belong to another one by now.
+    pub(super) async fn listen(&self, tx: &mut Tx, held: &mut Held) -> Result<(), StoreError> {
+        if !held.listening {
+            let keys = [
+                Value::Id(held.request.desk.uuid()),
+                Value::Id(held.request.id.uuid()),
+            ];
+            held.listening = tx.execute(LISTEN, &keys).await? == 1;
+        }
+        Ok(())
+    }
+
     /// Lets another request stand for the resolution.
     pub(super) async fn release_slot(
         &self,
@@ -222,9 +250,17 @@ impl Inner {
             held.next_at = next;
         }
         if let Some(to) = step.state {
+            let failed = held.request.state == State::Failed;
             let entered = held.enter(to, now);
+            if failed {
+                self.listen(tx, held).await?;
+            }
             self.emit(tx, &held.request, EventKind::for_state(to), entered, now)
                 .await?;
+        }
+        // Taken back, answered or expired while it was on its way: proof that nothing was sent does not revive it.
+        if held.request.state != State::Scheduled {
+            held.call_off();
         }
         if step.opt_out {
             let request = &held.request;

@@ -6,7 +6,7 @@ use super::record::Held;
 use super::row::{self, place, rating_columns};
 use super::sql::Inner;
 use super::{Cancelled, NewReply, Replied, StoreError};
-use crate::domain::delivery::{DeliveryState, Evidence};
+use crate::domain::delivery::Evidence;
 use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, RatingId, ReplyId, RequestId};
 use crate::domain::rating::{Rating, Score};
@@ -157,12 +157,7 @@ impl Inner {
                 } else {
                     0
                 };
-                if matches!(
-                    held.request.delivery,
-                    DeliveryState::Queued | DeliveryState::Claimed
-                ) {
-                    held.request.delivery = DeliveryState::Dropped;
-                }
+                held.call_off();
                 held.listening = false;
                 self.emit(tx, &held.request, EventKind::ContactOptedOut, entered, now)
                     .await?;
@@ -213,7 +208,9 @@ impl Inner {
             elapsed_ms: now.millis_since(asked_at),
         };
         let entered = held.enter(State::Answered, now);
-        held.listening = true;
+        held.call_off();
+        // An answer through a link may be to an ask that failed, while a newer one is open between the two addresses.
+        self.listen(tx, held).await?;
         held.listen_until = now.plus_millis(new.window_ms);
         let values = [
             Value::Id(held.request.desk.uuid()),
@@ -344,7 +341,8 @@ impl Inner {
             let Some(mut held) = self.lock_id(&mut tx, desk, id).await? else {
                 continue;
             };
-            if !held.listening {
+            // An answer that came between the look and the lock has its own time.
+            if !held.listening || held.listen_until > now {
                 continue;
             }
             if held.request.state.admits(State::Expired) {
@@ -368,13 +366,7 @@ impl Inner {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let entered = held.enter(state, now);
-        // What may be on the wire stays unknown; what is not, never goes out.
-        if matches!(
-            held.request.delivery,
-            DeliveryState::Queued | DeliveryState::Claimed
-        ) {
-            held.request.delivery = DeliveryState::Dropped;
-        }
+        held.call_off();
         self.save(tx, held).await?;
         self.emit(tx, &held.request, EventKind::for_state(state), entered, now)
             .await

@@ -17,7 +17,8 @@ macro_rules! request_columns {
         "requests.desk_id, requests.id, requests.channel, requests.sender, requests.contact, requests.conversation, requests.resolution, requests.agent_id, requests.agent_name, \
          requests.agent_kind, requests.team, requests.queue, requests.touchpoint, requests.phase, requests.topic, requests.language, requests.timezone, requests.switches, requests.mail, \
          requests.metadata, requests.state, requests.reason, requests.created_at, requests.due_at, requests.expires_at, requests.sent_at, requests.delivered_at, requests.reached_at, \
-         requests.answered_at, requests.ended_at, requests.delivery, requests.delivery_code, requests.attempts, requests.fence, requests.listening"
+         requests.answered_at, requests.ended_at, requests.delivery, requests.delivery_code, requests.attempts, requests.fence, requests.listening, \
+         requests.listen_until, requests.next_at"
     };
 }
 

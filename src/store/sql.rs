@@ -169,9 +169,18 @@ impl Store for SqlStore {
     }
 
     async fn ready(&self) -> Result<bool, StoreError> {
+        // Before the first migration there is not even the table that lists them.
+        const KNOWN: Sql = Sql::each(
+            "select count(*) as n from sqlite_master where type = 'table' and name = '_sqlx_migrations'",
+            "select count(*) as n from pg_catalog.pg_tables where schemaname = current_schema() and tablename = '_sqlx_migrations'",
+        );
         const APPLIED: Sql = Sql::both(
             "select cast(coalesce(max(version), 0) as bigint) as version from _sqlx_migrations",
         );
+        let known = self.inner.database.row(KNOWN, &[]).await?;
+        if known.map_or(Ok(0), |row| row.int("n"))? == 0 {
+            return Ok(false);
+        }
         let row = self.inner.database.row(APPLIED, &[]).await?;
         let applied = row.map_or(Ok(0), |row| row.int("version"))?;
         // A newer schema is fine: expand first, contract later lets old replicas serve during a roll-out.

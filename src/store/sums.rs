@@ -39,7 +39,8 @@ const ADD: Sql = Sql::both(
     "insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at) \
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
      on conflict (desk_id, kind, channel, touchpoint, entered, reason, score, bucket) do update set \
-     n = totals.n + excluded.n, elapsed_ms = totals.elapsed_ms + excluded.elapsed_ms",
+     n = totals.n + excluded.n, elapsed_ms = totals.elapsed_ms + excluded.elapsed_ms, \
+     first_at = case when excluded.first_at < totals.first_at then excluded.first_at else totals.first_at end",
 );
 
 #[cfg(test)]

@@ -1,0 +1,80 @@
+//! reply -> rating: what a provider, our page or a chat brings in, read, recorded in one store call, and answered.
+
+mod call;
+mod page;
+mod text;
+
+pub use page::{Opened, PressError, Pressed};
+
+use super::Journey;
+use crate::domain::desk::Desk;
+use crate::domain::request::Request;
+use crate::provider::{Answer, Inbound, Provider};
+use crate::store::{Pair, StoreError};
+
+impl Journey {
+    /// Takes what a provider brings, and says what to answer.
+    pub async fn receive(
+        &self,
+        provider: &dyn Provider,
+        inbound: &Inbound,
+    ) -> Result<Answer, StoreError> {
+        match inbound {
+            Inbound::Text {
+                channel,
+                from,
+                to,
+                body,
+                message_id,
+            } => {
+                let pair = Pair {
+                    channel: channel.clone(),
+                    ours: to.clone(),
+                    theirs: from.clone(),
+                };
+                self.text(provider, pair, body, message_id).await
+            }
+            Inbound::Call {
+                token: None,
+                call,
+                fields,
+                ..
+            } => self.redirected(provider, call, fields).await,
+            Inbound::Call {
+                token: Some(token),
+                key: None,
+                ..
+            } => self.prompt(token, 0, None).await,
+            Inbound::Call {
+                token: Some(token),
+                call,
+                turn,
+                key: Some(key),
+                ..
+            } => self.key(token, call, *turn, key).await,
+            Inbound::Status {
+                token,
+                provider_id,
+                status,
+            } => {
+                if !self.settle(token, provider_id, status.clone()).await? {
+                    tracing::info!(
+                        provider = provider.name(),
+                        "a callback names no attempt of ours"
+                    );
+                }
+                Ok(Answer::Silence)
+            }
+        }
+    }
+}
+
+/// The contact's language, or the desk's.
+fn language<'a>(request: &'a Request, desk: &'a Desk) -> &'a str {
+    let own = request.attribution.language.as_str();
+    if own.is_empty() {
+        &desk.settings.language
+    } else {
+        own
+    }
+}

@@ -1,0 +1,181 @@
+//! The two schemas are one, and every statement fits both.
+
+use std::sync::Arc;
+
+use super::stage::{Engine, NOW, Stage, TABLES};
+use crate::domain::desk::DeskSettings;
+use crate::store::dialect::Sql;
+use crate::store::{SqlStore, Store as _};
+
+stories!(empty: a_store_is_ready_once_it_is_migrated, migrating_again_keeps_every_row);
+
+const COLUMNS: Sql = Sql::each(
+    "select m.name as tab, p.name as col, cast(p.\"notnull\" as integer) as required, cast(p.pk as integer) as pk \
+     from sqlite_master m join pragma_table_info(m.name) p where m.type = 'table' and m.name <> '_sqlx_migrations'",
+    "select cast(c.table_name as text) as tab, cast(c.column_name as text) as col, \
+     cast(case c.is_nullable when 'NO' then 1 else 0 end as bigint) as required, \
+     cast(coalesce((select k.ordinal_position from information_schema.key_column_usage k \
+     join information_schema.table_constraints t on t.constraint_name = k.constraint_name and t.table_name = k.table_name \
+     where t.constraint_type = 'PRIMARY KEY' and k.table_name = c.table_name and k.column_name = c.column_name), 0) \
+     as bigint) as pk from information_schema.columns c where c.table_schema = 'public' \
+     and c.table_name <> '_sqlx_migrations'",
+);
+const INDEXES: Sql = Sql::each(
+    "select name as ind from sqlite_master where type = 'index' and name not like 'sqlite_autoindex%'",
+    "select cast(indexname as text) as ind from pg_indexes where schemaname = 'public' and indexname not like '%\\_pkey' \
+     and indexname not like '%\\_key'",
+);
+
+/// A column of a table.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Column {
+    table: String,
+    name: String,
+    required: bool,
+    /// Its place in the primary key, from 1; 0 if it is not part of it.
+    key: i64,
+}
+
+async fn columns(stage: &Stage) -> Vec<Column> {
+    let mut columns: Vec<Column> = stage
+        .rows(COLUMNS, &[])
+        .await
+        .iter()
+        .map(|row| Column {
+            table: row.text("tab").unwrap(),
+            name: row.text("col").unwrap(),
+            required: row.int("required").unwrap() == 1,
+            key: row.int("pk").unwrap(),
+        })
+        .collect();
+    columns.sort();
+    columns
+}
+
+async fn indexes(stage: &Stage) -> Vec<String> {
+    let mut names: Vec<String> = stage
+        .rows(INDEXES, &[])
+        .await
+        .iter()
+        .map(|row| row.text("ind").unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+async fn a_store_is_ready_once_it_is_migrated(stage: Arc<Stage>) {
+    assert!(!stage.store.ready().await.unwrap());
+    stage.store.migrate().await.unwrap();
+    assert!(stage.store.ready().await.unwrap());
+}
+
+async fn migrating_again_keeps_every_row(stage: Arc<Stage>) {
+    stage.store.migrate().await.unwrap();
+    let desk = stage
+        .store
+        .add_desk("acme", "Acme", &DeskSettings::default(), NOW)
+        .await
+        .unwrap()
+        .unwrap();
+    let mut new = stage.trigger();
+    new.desk = desk.id;
+    let request = stage.sent(new).await;
+    let before = (
+        columns(&stage).await,
+        indexes(&stage).await,
+        stage.sizes().await,
+    );
+    stage.store.migrate().await.unwrap();
+    assert_eq!(
+        (
+            columns(&stage).await,
+            indexes(&stage).await,
+            stage.sizes().await
+        ),
+        before
+    );
+    assert_eq!(stage.look(&request).await.contact, request.contact);
+    assert_eq!(stage.store.desks().await.unwrap(), [desk]);
+}
+
+/// What one database says about the schema and the statements.
+struct Facts {
+    columns: Vec<Column>,
+    indexes: Vec<String>,
+    statements: Vec<(&'static str, Result<Vec<String>, String>)>,
+}
+
+async fn facts(engine: Engine) -> Facts {
+    let stage = Stage::open(engine).await;
+    stage.store.migrate().await.unwrap();
+    let mut statements = Vec::new();
+    for (name, sql) in SqlStore::statements() {
+        let columns = stage.store.inner.database.columns(sql).await;
+        statements.push((name, columns.map_err(|error| error.to_string())));
+    }
+    let facts = Facts {
+        columns: columns(&stage).await,
+        indexes: indexes(&stage).await,
+        statements,
+    };
+    stage.end().await;
+    facts
+}
+
+#[tokio::test]
+async fn both_databases_have_one_schema() {
+    let (sqlite, postgres) = (facts(Engine::Sqlite).await, facts(Engine::Postgres).await);
+    assert_eq!(sqlite.columns, postgres.columns);
+    assert_eq!(sqlite.indexes, postgres.indexes);
+    let mut tables: Vec<&str> = sqlite
+        .columns
+        .iter()
+        .map(|column| column.table.as_str())
+        .collect();
+    tables.dedup();
+    assert_eq!(
+        tables,
+        TABLES.iter().map(|(table, _)| *table).collect::<Vec<_>>()
+    );
+    for column in &sqlite.columns {
+        assert!(column.required, "{column:?} may be null");
+    }
+    for table in tables.into_iter().filter(|table| *table != "desks") {
+        let first = sqlite
+            .columns
+            .iter()
+            .find(|column| column.table == table && column.key == 1)
+            .unwrap();
+        assert_eq!(
+            first.name, "desk_id",
+            "the key of {table} begins with the desk"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_statement_fits_both_databases() {
+    let (sqlite, postgres) = (facts(Engine::Sqlite).await, facts(Engine::Postgres).await);
+    assert!(sqlite.statements.len() > 40);
+    for ((name, here), (_, there)) in sqlite.statements.iter().zip(&postgres.statements) {
+        assert!(here.is_ok() && there.is_ok(), "{name}: {here:?} {there:?}");
+        assert_eq!(here, there, "{name} gives other columns");
+    }
+}
+
+#[test]
+fn both_databases_have_the_same_migrations() {
+    let names = |folder: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("migrations")
+            .join(folder);
+        let mut names: Vec<_> = std::fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    assert!(!names("sqlite").is_empty());
+    assert_eq!(names("sqlite"), names("postgres"));
+}
