@@ -227,6 +227,7 @@ pub async fn open_store(
         connections: config.database.connections,
         statement_cache: config.database.statement_cache,
         queue: config.database.queue,
+        batch: config.database.batch,
         lease_ms: i64::from(config.database.lease_seconds) * 1000,
     };
     let store = SqlStore::open(&settings, keys.clone(), Arc::clone(&parts.entropy)).await?;

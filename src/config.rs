@@ -117,6 +117,8 @@ pub struct Database {
     pub statement_cache: usize,
     /// Waiting writes.
     pub queue: usize,
+    /// Writes in one transaction.
+    pub batch: usize,
     /// Seconds of a lease.
     pub lease_seconds: u32,
 }
@@ -236,6 +238,7 @@ impl Config {
                 1_000,
             ),
             ("database.queue", self.database.queue as u64, 1, 1_000_000),
+            ("database.batch", self.database.batch as u64, 1, 1_000),
             // A lease that ends before the longest provider call (SMTP: 20 s) would call a live worker dead.
             (
                 "database.lease_seconds",

@@ -9,11 +9,9 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::StoreError;
 use super::sql::{Inner, Write, Written};
+use super::{StoreError, StoreSettings};
 
-/// The most writes in one transaction.
-const BATCH_MAX: usize = 128;
 /// How often a write is repeated when somebody else wrote the same row at the same time.
 const TRIES: usize = 4;
 
@@ -30,11 +28,12 @@ pub(super) struct GroupCommit {
 
 impl GroupCommit {
     /// Starts the writers. They end when the last sender is gone.
-    pub(super) fn start(inner: &Arc<Inner>, queue: usize, tasks: &TaskTracker) -> Self {
-        let (sender, receiver) = mpsc::channel(queue.max(1));
+    pub(super) fn start(inner: &Arc<Inner>, settings: &StoreSettings, tasks: &TaskTracker) -> Self {
+        let (sender, receiver) = mpsc::channel(settings.queue.max(1));
+        let most = settings.batch.max(1);
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..inner.database.writers() {
-            tasks.spawn(run(Arc::clone(inner), Arc::clone(&receiver)));
+            tasks.spawn(run(Arc::clone(inner), Arc::clone(&receiver), most));
         }
         Self { queue: sender }
     }
@@ -56,10 +55,10 @@ impl GroupCommit {
     }
 }
 
-async fn run(inner: Arc<Inner>, receiver: Arc<Mutex<mpsc::Receiver<Job>>>) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
+async fn run(inner: Arc<Inner>, receiver: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize) {
+    let mut batch = Vec::with_capacity(most);
     loop {
-        let taken = receiver.lock().await.recv_many(&mut batch, BATCH_MAX).await;
+        let taken = receiver.lock().await.recv_many(&mut batch, most).await;
         if taken == 0 {
             return;
         }

@@ -50,6 +50,8 @@ pub struct StoreSettings {
     pub statement_cache: usize,
     /// Writes that may wait for their transaction before further ones are refused.
     pub queue: usize,
+    /// The most writes in one transaction.
+    pub batch: usize,
     /// Milliseconds for which a claim is held. Longer than a provider call may take.
     pub lease_ms: i64,
 }

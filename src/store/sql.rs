@@ -118,7 +118,7 @@ impl SqlStore {
             lease_ms: settings.lease_ms,
         });
         let tasks = TaskTracker::new();
-        let commit = RwLock::new(Some(GroupCommit::start(&inner, settings.queue, &tasks)));
+        let commit = RwLock::new(Some(GroupCommit::start(&inner, settings, &tasks)));
         Ok(Self {
             inner,
             commit,

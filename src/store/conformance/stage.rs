@@ -61,7 +61,7 @@ pub(super) enum Engine {
 /// Where the database is, so that it can be thrown away.
 enum Place {
     Folder(TempDir),
-    Database(PgConnectOptions, String),
+    Database(Box<PgConnectOptions>, String),
 }
 
 /// A store on a database of its own.
@@ -110,10 +110,6 @@ where
 }
 
 /// Creating and dropping take no parameters, so this is the one statement that is put together.
-#[expect(
-    clippy::disallowed_types,
-    reason = "the name of a test's database cannot be a parameter; it is made here"
-)]
 async fn administer(admin: &PgConnectOptions, statement: String) {
     let mut connection = admin.connect().await.unwrap();
     connection
@@ -234,7 +230,10 @@ impl Stage {
                 let name = format!("onefive_{}", hex::encode(random::<8>(&SystemEntropy)));
                 administer(&admin, format!("create database {name}")).await;
                 let (server, _) = admin_url.rsplit_once('/').unwrap();
-                (format!("{server}/{name}"), Place::Database(admin, name))
+                (
+                    format!("{server}/{name}"),
+                    Place::Database(Box::new(admin), name),
+                )
             }
         };
         let settings = StoreSettings {
@@ -242,6 +241,7 @@ impl Stage {
             connections: 8,
             statement_cache: 100,
             queue: 1000,
+            batch: 128,
             lease_ms: 60_000,
         };
         let keys = KeyRing::parse(&KeyRing::generate(&SystemEntropy)).unwrap();
@@ -336,7 +336,7 @@ impl Stage {
     }
 
     /// The same call once more: only its identifier and its link are new.
-    pub(super) fn again(&self, earlier: &NewRequest) -> NewRequest {
+    pub(super) fn again(earlier: &NewRequest) -> NewRequest {
         let id = RequestId::new(NOW, random(&SystemEntropy));
         NewRequest {
             id,
@@ -358,7 +358,9 @@ impl Stage {
     pub(super) async fn accept(&self, new: NewRequest) -> Request {
         match self.store.accept(new).await.unwrap() {
             Accepted::New(request) => *request,
-            other => panic!("not new: {other:?}"),
+            other @ (Accepted::Replayed(_) | Accepted::KeyReused | Accepted::Considered(_)) => {
+                panic!("not new: {other:?}")
+            }
         }
     }
 
@@ -366,7 +368,9 @@ impl Stage {
     pub(super) async fn replay(&self, new: NewRequest) -> Request {
         match self.store.accept(new).await.unwrap() {
             Accepted::Replayed(request) => *request,
-            other => panic!("not replayed: {other:?}"),
+            other @ (Accepted::New(_) | Accepted::KeyReused | Accepted::Considered(_)) => {
+                panic!("not replayed: {other:?}")
+            }
         }
     }
 

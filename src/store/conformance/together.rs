@@ -20,13 +20,13 @@ async fn the_same_trigger_at_the_same_time_makes_one_request(stage: Arc<Stage>) 
     for _ in 0..10 {
         let first = stage.trigger();
         let answers = parallel(8, |_| {
-            let (stage, new) = (Arc::clone(&stage), stage.again(&first));
+            let (stage, new) = (Arc::clone(&stage), Stage::again(&first));
             async move { stage.store.accept(new).await.unwrap() }
         })
         .await;
         let id = |accepted: &Accepted| match accepted {
             Accepted::New(request) | Accepted::Replayed(request) => request.id,
-            other => panic!("{other:?}"),
+            other @ (Accepted::KeyReused | Accepted::Considered(_)) => panic!("{other:?}"),
         };
         assert_eq!(
             answers

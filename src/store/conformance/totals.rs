@@ -120,6 +120,8 @@ async fn a_busy_day(stage: &Stage, n: i64) {
     }
 }
 
+const PENDING: Sql = Sql::both("select count(*) as n from events where folded = 0");
+
 async fn totals_are_the_sum_of_the_events_however_far_they_are_folded(stage: Arc<Stage>) {
     for n in 0..12 {
         a_busy_day(&stage, n).await;
@@ -149,7 +151,6 @@ async fn totals_are_the_sum_of_the_events_however_far_they_are_folded(stage: Arc
             break;
         }
     }
-    const PENDING: Sql = Sql::both("select count(*) as n from events where folded = 0");
     assert_eq!(stage.count(PENDING, &[]).await, 0);
     a_busy_day(&stage, 4).await;
     assert_eq!(totals(&stage).await, counted(&stage).await);
