@@ -24,7 +24,7 @@ use crate::http::{self, Doors, server};
 use crate::journey::{Deliverer, Journey, Routes, Rules};
 use crate::metrics::Metrics;
 use crate::provider::{self, Built};
-use crate::store::{KeyRing, SqlStore, StoreError, StoreSettings};
+use crate::store::{KeyRing, SqlStore, StoreError, StoreErrorKind, StoreSettings};
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -251,7 +251,7 @@ impl App {
                 public_url: config.server.public_url.clone(),
                 correction_ms: i64::from(config.requests.correction_minutes) * 60_000,
             },
-            metrics: Metrics::new()?,
+            metrics: metrics()?,
             bell: Arc::new(Notify::new()),
         };
         let draining = Arc::new(AtomicBool::new(false));
@@ -298,6 +298,15 @@ impl App {
         self.tasks.wait().await;
         self.journey.store.close().await;
     }
+}
+
+/// The metrics, with a 0 for every kind of error of the store.
+fn metrics() -> Result<Metrics, prometheus::Error> {
+    let metrics = Metrics::new()?;
+    for kind in StoreErrorKind::RUNNING {
+        metrics.store_errors.with_label_values(&[kind.as_str()]);
+    }
+    Ok(metrics)
 }
 
 async fn prepare_schema(config: &Config, store: &SqlStore) -> Result<(), AppError> {

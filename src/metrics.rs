@@ -66,6 +66,10 @@ impl Metrics {
             "Errors of the store, by kind.",
             &["kind"],
         )?;
+        // Their words are known, so they stand at 0 before the first time: an increase from nothing could not be seen.
+        for reason in ["connections", "connections_per_peer"] {
+            http_refused.with_label_values(&[reason]);
+        }
         // From a cache hit to a slow disk: a local answer takes about a millisecond, a deadline ends at 15 s.
         let buckets = vec![
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0,

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use super::serve::until_told_to_stop;
+use super::serve::told_to_stop;
 use super::{Failure, key, log};
 use crate::app::{App, Parts};
 use crate::clock::random;
@@ -23,8 +23,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         "onefive-demo-{}",
         hex::encode(random::<8>(parts.entropy.as_ref()))
     ));
+    let told = told_to_stop()?;
     std::fs::create_dir(&folder)?;
-    let result = show(arguments, &folder, parts).await;
+    let result = show(arguments, &folder, parts, told).await;
     // Also when something failed: nothing of the demo stays.
     std::fs::remove_dir_all(&folder)?;
     result
@@ -34,6 +35,7 @@ async fn show(
     arguments: &Arguments,
     folder: &std::path::Path,
     parts: Parts,
+    told_to_stop: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let port = match arguments.port {
         Some(port) => port,
@@ -82,7 +84,7 @@ async fn show(
     app.journey.store.add_key(&row).await?;
 
     print_hints(&format!("http://{}", app.public), text.expose());
-    until_told_to_stop().await?;
+    told_to_stop.await;
     app.stop().await;
     println!("\nThe demo is over; its database is gone.");
     Ok(())

@@ -8,22 +8,24 @@ use crate::config::Config;
 
 pub(super) async fn run(config: &Config) -> Result<(), Failure> {
     log(&config.log.level, config.log.format)?;
+    let told = told_to_stop()?;
     let app = App::start(config, Parts::system()).await?;
     tracing::info!(public = %app.public, api = %app.api, admin = %app.admin, routes = ?app.journey.routes, "onefive serves");
-    until_told_to_stop().await?;
+    told.await;
     tracing::info!("stopping: finishing what is in flight");
     app.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Returns at SIGTERM or SIGINT.
-pub(super) async fn until_told_to_stop() -> Result<(), Failure> {
+/// Waits for SIGTERM or SIGINT. They are heard from this call on, so it comes before anybody can see that we serve.
+pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

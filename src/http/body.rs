@@ -49,6 +49,13 @@ pub(super) fn expect_type(headers: &HeaderMap, expected: &'static str) -> Result
 
 /// JSON as `T`. The error names the field by its path, and the place in the text where it is no JSON at all.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // Serde would also read a list of values in the order of our fields, which nobody means.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::new(
+            "malformed_json",
+            "The body must be a JSON object.",
+        ));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -96,6 +103,14 @@ mod tests {
         assert_eq!(problem.code, "malformed_json");
         let problem = json::<Trigger>(br#"{"channel":"sms","to":"x"}"#).unwrap_err();
         assert!(problem.detail.contains("conversation"), "{problem:?}");
-        assert!(json::<u8>(b"1 2").is_err());
+        for other in [
+            &b"1"[..],
+            b"",
+            b" []",
+            b"[\"sms\",\"+14155550123\",\"c\"]",
+            b"{} {}",
+        ] {
+            assert!(json::<Trigger>(other).is_err());
+        }
     }
 }

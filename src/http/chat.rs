@@ -3,7 +3,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::Problem;
-use super::{Doors, body, pages};
+use super::{Doors, Path, body, pages};
 use crate::channel::{self, wording};
 use crate::domain::rating::Score;
 use crate::journey::{Opened, PressError};

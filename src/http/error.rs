@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::domain::trigger::FieldError;
 use crate::journey::AcceptError;
 use crate::provider::HookError;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// An error as the client sees it.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -31,7 +31,14 @@ pub(super) struct Problem {
     /// Seconds after which to try again.
     #[serde(skip)]
     pub retry_after: Option<u32>,
+    /// The kind of the store's error, if that is the cause.
+    #[serde(skip)]
+    pub store: Option<StoreErrorKind>,
 }
+
+/// Left in an answer that is a problem because of the store: the kind of its error. Counted where answers are counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StoreFailed(pub StoreErrorKind);
 
 /// Every code, its status and its meaning.
 pub(super) const CODES: &[(&str, u16, &str)] = &[
@@ -105,6 +112,7 @@ impl Problem {
             detail: detail.into(),
             field: String::new(),
             retry_after: (status == 503).then_some(1),
+            store: None,
         }
     }
 
@@ -149,6 +157,9 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if let Some(kind) = self.store {
+            response.extensions_mut().insert(StoreFailed(kind));
+        }
         response
     }
 }
@@ -161,7 +172,8 @@ impl From<FieldError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match error {
+        let kind = error.kind();
+        let problem = match error {
             StoreError::Busy => Self::new("overloaded", ""),
             StoreError::Unavailable(_) | StoreError::Conflict => {
                 tracing::warn!(%error, "the store could not do it");
@@ -171,6 +183,10 @@ impl From<StoreError> for Problem {
                 tracing::error!(%error, "the store failed");
                 Self::new("internal", "")
             }
+        };
+        Self {
+            store: Some(kind),
+            ..problem
         }
     }
 }

@@ -3,13 +3,13 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{OriginalUri, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::error::Problem;
-use super::{Doors, body};
+use super::{Doors, Path, body};
 use crate::provider::{Hook, HookError};
 
 pub(super) fn router() -> Router<Doors> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, header};
@@ -30,7 +30,7 @@ mod sandbox;
 pub mod server;
 mod totals;
 
-use error::Problem;
+use error::{Problem, StoreFailed};
 
 /// What every handler has.
 #[derive(Clone, Debug)]
@@ -133,6 +133,10 @@ async fn measure(State(doors): State<Doors>, request: Request, next: Next) -> Re
         .http_seconds
         .with_label_values(&[route.as_str()])
         .observe(begun.elapsed().as_secs_f64());
+    if let Some(StoreFailed(kind)) = response.extensions().get() {
+        let kind = [kind.as_str()];
+        metrics.store_errors.with_label_values(&kind).inc();
+    }
     response.headers_mut().insert(
         header::X_CONTENT_TYPE_OPTIONS,
         header::HeaderValue::from_static("nosniff"),
@@ -153,6 +157,27 @@ fn method_word(method: &Method) -> &'static str {
     .zip(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
     .find_map(|(known, word)| (known == method).then_some(word))
     .unwrap_or("other")
+}
+
+/// What a path names. A part that is not even text names nothing of ours, and the answer is a problem like every other.
+struct Path<T>(T);
+
+impl<T, S> FromRequestParts<S> for Path<T>
+where
+    T: serde::de::DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut http::request::Parts,
+        state: &S,
+    ) -> Result<Self, Problem> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(named)| Self(named))
+            .map_err(|_| Problem::not_found())
+    }
 }
 
 /// A header's text, empty if it is missing or no text.

@@ -6,7 +6,7 @@
 use askama::Template;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::Problem;
-use super::{Doors, body, header_text};
+use super::{Doors, Path, body, header_text};
 use crate::channel::wording::{self, Wording};
 use crate::clock::random;
 use crate::domain::rating::{Score, ScoreError};
@@ -57,14 +57,16 @@ struct Posted {
 async fn show(
     State(doors): State<Doors>,
     Path(token): Path<String>,
-    Query(chosen): Query<Chosen>,
+    chosen: Result<Query<Chosen>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Some(opened) = doors.journey.open(&token).await? else {
         return Ok(not_found(&doors));
     };
+    // A link that lost its choice on the way is still the way to the page.
+    let chosen = chosen.ok().and_then(|Query(chosen)| chosen.s.parse().ok());
     Ok(html(
         StatusCode::OK,
-        rating_page(&doors, &token, &opened, chosen.s.parse().ok()),
+        rating_page(&doors, &token, &opened, chosen),
     ))
 }
 

@@ -109,6 +109,7 @@ impl Deliverer {
         {
             Ok(claims) => claims,
             Err(error) => {
+                self.journey.store_failed(&error);
                 tracing::warn!(%error, "due requests could not be claimed");
                 return 0;
             }
@@ -133,6 +134,7 @@ impl Deliverer {
             flying.spawn(async move {
                 let Ok(_permit) = limit.acquire_owned().await else { return };
                 if let Err(error) = carry(&journey, provider.as_ref(), &claim).await {
+                    journey.store_failed(&error);
                     tracing::warn!(request = %claim.request.id, %error, "a delivery could not be recorded");
                 }
             });

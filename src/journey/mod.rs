@@ -116,6 +116,12 @@ impl std::fmt::Debug for Journey {
 }
 
 impl Journey {
+    /// Counts an error of the store that no caller gets as an answer.
+    fn store_failed(&self, error: &StoreError) {
+        let kind = [error.kind().as_str()];
+        self.metrics.store_errors.with_label_values(&kind).inc();
+    }
+
     /// The public addresses of a request.
     pub fn urls(&self, request: &Request) -> Urls {
         Urls::new(&self.rules.public_url, &self.mint.link(request.id))

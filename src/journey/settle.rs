@@ -37,6 +37,7 @@ impl Journey {
     pub async fn run_sweeper(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(error) = self.sweep().await {
+                self.store_failed(&error);
                 tracing::warn!(%error, "leases could not be swept");
             }
             tokio::select! {

@@ -26,6 +26,7 @@ impl Journey {
             let more = match self.tidy().await {
                 Ok((ended, folded)) => ended.max(folded) >= STEP.unsigned_abs(),
                 Err(error) => {
+                    self.store_failed(&error);
                     tracing::warn!(%error, "could not tidy up");
                     false
                 }

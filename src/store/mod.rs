@@ -79,6 +79,54 @@ pub enum StoreError {
     Migration(String),
 }
 
+/// The kind of a [`StoreError`], without its texts: what may be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// [`StoreError::Unavailable`]
+    Unavailable,
+    /// [`StoreError::Busy`]
+    Busy,
+    /// [`StoreError::Conflict`]
+    Conflict,
+    /// [`StoreError::Corrupt`]
+    Corrupt,
+    /// [`StoreError::Settings`]
+    Settings,
+    /// [`StoreError::Migration`]
+    Migration,
+}
+
+impl StoreErrorKind {
+    /// Those that a running service may meet; the others keep it from starting.
+    pub const RUNNING: [Self; 4] = [Self::Unavailable, Self::Busy, Self::Conflict, Self::Corrupt];
+
+    /// The word in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+            Self::Conflict => "conflict",
+            Self::Corrupt => "corrupt",
+            Self::Settings => "settings",
+            Self::Migration => "migration",
+        }
+    }
+}
+
+impl StoreError {
+    /// Its kind.
+    pub const fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::Unavailable(_) => StoreErrorKind::Unavailable,
+            Self::Busy => StoreErrorKind::Busy,
+            Self::Conflict => StoreErrorKind::Conflict,
+            Self::Corrupt(_) => StoreErrorKind::Corrupt,
+            Self::Settings(_) => StoreErrorKind::Settings,
+            Self::Migration(_) => StoreErrorKind::Migration,
+        }
+    }
+}
+
 /// A trigger that passed its checks, on its way into the store.
 #[derive(Debug, Clone)]
 pub struct NewRequest {

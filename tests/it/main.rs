@@ -14,4 +14,6 @@
 
 mod support;
 
+mod crash;
 mod journey;
+mod prometheus;

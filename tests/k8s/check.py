@@ -21,19 +21,24 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 OVERLAYS = ("sqlite", "postgres")
 KUBERNETES = "1.34"  # The oldest version whose schema has the preStop sleep as a finished feature.
 
-# Every metric of the program and its labels. A dashboard may use nothing else.
+# Every metric of the program and its labels. A dashboard may use nothing else. tests/it/prometheus.rs compares the names with
+# a live scrape.
 METRICS = {
     # Totals of the whole database.
     "onefive_requests_total": {"desk", "channel", "touchpoint", "state", "reason"},
     "onefive_ratings_total": {"desk", "channel", "touchpoint", "score"},
     "onefive_rating_changes_total": {"desk", "channel", "touchpoint"},
     "onefive_opt_outs_total": {"desk", "channel"},
+    "onefive_replies_unrecognized_total": {"desk", "channel"},
     "onefive_deliveries": {"state"},
     "onefive_delivery_queue_seconds": set(),
     # Each process.
     "onefive_http_requests_total": {"route", "method", "status"},
+    "onefive_http_connections": set(),
+    "onefive_http_refused_total": {"reason"},
     "onefive_provider_calls_total": {"provider", "outcome"},
     "onefive_hooks_total": {"provider", "result"},
+    "onefive_store_errors_total": {"kind"},
     "onefive_build_info": {"version"},
     "process_cpu_seconds_total": set(),
     "process_max_fds": set(),
@@ -45,7 +50,7 @@ METRICS = {
 }
 HISTOGRAMS = {
     "onefive_answer_seconds": {"desk", "channel", "touchpoint"},
-    "onefive_http_request_seconds": {"route", "method"},
+    "onefive_http_request_seconds": {"route"},
 }
 for name, labels in HISTOGRAMS.items():
     METRICS[name + "_bucket"] = labels | {"le"}
@@ -189,6 +194,68 @@ def settings_faults(settings, spec, ports):
     yield [f"{key} names a file that is not in the pod" for key, value in environment.items() if key.endswith("_FILE") and value not in files]
 
 
+def program_fault(onefive, spec, texts):
+    """What the program says about the settings as the pod gives them, or None. Everything lies in a folder in place of the root."""
+    with tempfile.TemporaryDirectory() as root:
+
+        def moved(path):
+            return root + path
+
+        secrets = {"database-url": "postgres://onefive:secret@database.example.com/onefive"}
+        run = subprocess.run([onefive, "key", "file", os.path.join(root, "keys")], capture_output=True, text=True, check=False)
+        if run.returncode:
+            return f"key file: {run.stderr.strip()}"
+        secrets["keys"] = pathlib.Path(root, "keys").read_text(encoding="utf-8")
+        for path, kind, name, key in given_files(spec):
+            os.makedirs(os.path.dirname(moved(path)), exist_ok=True)
+            pathlib.Path(moved(path)).write_text(texts[name][key].replace("/etc/onefive", moved("/etc/onefive")) if kind == "configMap" else secrets[key], encoding="utf-8")
+        for container in spec.get("initContainers", []) + spec["containers"]:
+            *_, flag, config = container["args"]
+            environment = {entry["name"]: entry["value"].replace("/etc/onefive", moved("/etc/onefive")) for entry in container.get("env", [])}
+            run = subprocess.run([onefive, "check-config", flag, moved(config)], env=environment, capture_output=True, text=True, check=False)
+            if run.returncode or "The settings are fine." not in run.stdout:
+                return f"{container['name']}: exit {run.returncode}: {run.stderr.strip()}"
+            if "sandbox" in run.stdout:
+                return f"{container['name']}: the sandbox is on"
+            known = subprocess.run([onefive, container["args"][0], "--help"], capture_output=True, text=True, check=False)
+            if known.returncode or flag not in known.stdout:
+                return f"{container['name']}: the program does not know {container['args']}"
+    return None
+
+
+def sqlite_fault(onefive, spec, texts):
+    """Whether the pod's two commands start on an empty volume, writing nowhere else."""
+    mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+    data = mounts["data"]
+    with tempfile.TemporaryDirectory() as root:
+        etc, volume = pathlib.Path(root, "etc"), pathlib.Path(root, "volume")
+        etc.mkdir(), volume.mkdir()
+        subprocess.run([onefive, "key", "file", str(etc / "keys")], capture_output=True, check=True)
+        settings = texts.replace("/etc/onefive/secrets/keys", str(etc / "keys"))
+        (etc / "onefive.toml").write_text(settings, encoding="utf-8")
+        environment = {entry["name"]: entry["value"].replace(data, str(volume)) for entry in spec["containers"][0]["env"]}
+        before = sorted(os.listdir(etc))
+        run = subprocess.run([onefive, "migrate", "--config", str(etc / "onefive.toml")], cwd=volume, env=environment, capture_output=True, text=True, check=False)
+        if run.returncode:
+            return f"migrate: {run.stderr.strip()}"
+        if sorted(os.listdir(etc)) != before:
+            return f"it wrote next to its settings: {sorted(os.listdir(etc))}"
+        strangers = [name for name in os.listdir(volume) if not name.startswith("onefive.db")]
+        return f"it wrote {strangers} on the volume" if strangers else None
+
+
+def program_checks(checks, overlay, onefive, objects, spec):
+    """The real program reads what the overlay gives it."""
+    if onefive is None:
+        checks.say(f"{overlay}: the program takes the settings", "the program is missing: --onefive PATH")
+        return
+    maps = {thing["metadata"]["name"]: thing["data"] for thing in objects if thing["kind"] == "ConfigMap"}
+    checks.say(f"{overlay}: the program takes the settings", program_fault(onefive, spec, maps))
+    if overlay == "sqlite":
+        text = next(maps[name][key] for path, _, name, key in given_files(spec) if path.endswith("/onefive.toml"))
+        checks.say("sqlite: the program writes only its database", sqlite_fault(onefive, spec, text))
+
+
 def reference_checks(checks, overlay, objects, deployment):
     """Everything that names something else finds it."""
     pod = deployment["spec"]["template"]
@@ -237,7 +304,7 @@ def reference_checks(checks, overlay, objects, deployment):
         checks.say(f"{overlay}: the settings agree with the pod", *settings_faults(settings, spec, ports))
 
 
-def overlay_checks(checks, overlay, kubectl):
+def overlay_checks(checks, overlay, kubectl, onefive):
     """All checks of one rendered overlay; gives the dashboards that it carries."""
     run = subprocess.run([kubectl, "kustomize", f"k8s/overlays/{overlay}"], cwd=ROOT, capture_output=True, text=True, check=False)
     checks.say(f"{overlay}: renders", run.returncode and run.stderr.strip(), "deprecated" in run.stderr.lower() and run.stderr.strip())
@@ -284,6 +351,7 @@ def overlay_checks(checks, overlay, kubectl):
         spread = {rule["topologyKey"] for rule in spec.get("topologySpreadConstraints", [])}
         checks.say("postgres: pods are spread", spread != {"kubernetes.io/hostname", "topology.kubernetes.io/zone"} and sorted(spread))
     reference_checks(checks, overlay, objects, deployment)
+    program_checks(checks, overlay, onefive, objects, spec)
     return [text for thing in objects if thing["kind"] == "ConfigMap" and thing["metadata"].get("labels", {}).get("grafana_dashboard") == "1" for text in thing["data"].values()]
 
 
@@ -349,9 +417,10 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--kubectl", default="kubectl")
     arguments.add_argument("--promtool", help="without it the check of the queries fails")
+    arguments.add_argument("--onefive", type=os.path.abspath, help="the program; without it the checks of the settings fail")
     options = arguments.parse_args()
     checks = Checks()
-    dashboards = {overlay: overlay_checks(checks, overlay, options.kubectl) for overlay in OVERLAYS}
+    dashboards = {overlay: overlay_checks(checks, overlay, options.kubectl, options.onefive) for overlay in OVERLAYS}
     for overlay, texts in dashboards.items():
         checks.say(f"{overlay}: carries the dashboard", len(texts) != 1 and f"{len(texts)} dashboards")
     dashboard_checks(checks, (ROOT / "k8s/dashboards/onefive.json").read_text(encoding="utf-8"), options.promtool)

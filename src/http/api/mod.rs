@@ -49,6 +49,17 @@ fn cursor(text: Option<&str>) -> Result<Option<uuid::Uuid>, Problem> {
     .transpose()
 }
 
+/// A text to look for. Nothing that we keep has control characters, and PostgreSQL refuses to compare with NUL.
+fn text(name: &'static str, text: Option<String>) -> Result<Option<String>, Problem> {
+    match text {
+        Some(text) if text.chars().any(char::is_control) => Err(Problem::parameter(
+            name,
+            "must not contain control characters",
+        )),
+        text => Ok(text),
+    }
+}
+
 /// An instant of the query.
 fn instant(name: &'static str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     text.map(|text| {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::RatingView;
-use super::{cursor, instant, limit};
+use super::{cursor, instant, limit, text};
 use crate::domain::desk::Scope;
 use crate::http::Doors;
 use crate::http::error::Problem;
@@ -51,7 +51,13 @@ pub(super) struct RatingPage {
 /// Ratings, oldest first
 #[utoipa::path(
     get, path = "/v1/ratings", tag = "ratings", params(Wanted),
-    responses((status = 200, body = RatingPage), (status = 400, description = "A parameter cannot be used", body = Problem))
+    responses(
+        (status = 200, body = RatingPage),
+        (status = 400, description = "A parameter cannot be used", body = Problem),
+        (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "The key lacks the scope `read`", body = Problem),
+        (status = 503, description = "Try again later", body = Problem),
+    )
 )]
 pub(super) async fn list(
     State(doors): State<Doors>,
@@ -63,9 +69,9 @@ pub(super) async fn list(
         wanted.map_err(|error| Problem::new("invalid_parameter", error.body_text()))?;
     let limit = limit(wanted.limit.as_deref())?;
     let filter = Filter {
-        conversation: wanted.conversation,
+        conversation: text("conversation", wanted.conversation)?,
         state: None,
-        channel: wanted.channel,
+        channel: text("channel", wanted.channel)?,
         from: instant("from", wanted.from.as_deref())?,
         to: instant("to", wanted.to.as_deref())?,
         after: cursor(wanted.cursor.as_deref())?,

@@ -7,7 +7,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -15,13 +15,13 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::RequestView;
-use super::{cursor, instant, limit};
+use super::{cursor, instant, limit, text};
 use crate::domain::desk::Scope;
 use crate::domain::id::RequestId;
 use crate::domain::request::State as RequestState;
 use crate::domain::trigger::Trigger;
 use crate::http::error::Problem;
-use crate::http::{Doors, body};
+use crate::http::{Doors, Path, body};
 use crate::journey::Asked;
 use crate::store::{Cancelled, Filter};
 
@@ -38,6 +38,8 @@ use crate::store::{Cancelled, Filter};
         (status = 200, description = "The customer is not asked, and why; or a dry run", body = RequestView),
         (status = 400, description = "A field cannot be used", body = Problem),
         (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "The key lacks the scope `send`", body = Problem),
+        (status = 408, description = "The body did not arrive in time", body = Problem),
         (status = 413, description = "The body is longer than 64 KiB", body = Problem),
         (status = 415, description = "The body is not application/json", body = Problem),
         (status = 422, description = "The idempotency key was used with another body", body = Problem),
@@ -115,7 +117,10 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
     get, path = "/v1/requests/{id}", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
     responses(
         (status = 200, body = RequestView),
+        (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "The key lacks the scope `read`", body = Problem),
         (status = 404, description = "You have no such request", body = Problem),
+        (status = 503, description = "Try again later", body = Problem),
     )
 )]
 pub(super) async fn one(
@@ -138,8 +143,11 @@ pub(super) async fn one(
     post, path = "/v1/requests/{id}/cancel", tag = "requests", params(("id" = String, Path, description = "`req_…`")),
     responses(
         (status = 200, description = "It is cancelled", body = RequestView),
+        (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "The key lacks the scope `send`", body = Problem),
         (status = 404, description = "You have no such request", body = Problem),
         (status = 409, description = "It has ended: answered, expired, failed or suppressed", body = Problem),
+        (status = 503, description = "Try again later", body = Problem),
     )
 )]
 pub(super) async fn cancel(
@@ -200,7 +208,13 @@ pub(super) struct RequestPage {
 /// Requests, oldest first
 #[utoipa::path(
     get, path = "/v1/requests", tag = "requests", params(Wanted),
-    responses((status = 200, body = RequestPage), (status = 400, description = "A parameter cannot be used", body = Problem))
+    responses(
+        (status = 200, body = RequestPage),
+        (status = 400, description = "A parameter cannot be used", body = Problem),
+        (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "The key lacks the scope `read`", body = Problem),
+        (status = 503, description = "Try again later", body = Problem),
+    )
 )]
 pub(super) async fn list(
     State(doors): State<Doors>,
@@ -221,9 +235,9 @@ pub(super) async fn list(
     });
     let limit = limit(wanted.limit.as_deref())?;
     let filter = Filter {
-        conversation: wanted.conversation,
+        conversation: text("conversation", wanted.conversation)?,
         state: state.transpose()?,
-        channel: wanted.channel,
+        channel: text("channel", wanted.channel)?,
         from: instant("from", wanted.from.as_deref())?,
         to: instant("to", wanted.to.as_deref())?,
         after: cursor(wanted.cursor.as_deref())?,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::language;
 use crate::channel::{self, Ask, reading, wording};
 use crate::domain::contact::Address;
+use crate::domain::desk::is_slug;
 use crate::domain::rating::Grade;
 use crate::domain::reply::{Reply, ReplyKind, Understood};
 use crate::domain::request::Request;
@@ -26,7 +27,13 @@ impl Journey {
         fields: &BTreeMap<String, String>,
     ) -> Result<Answer, StoreError> {
         let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
-        let Some(desk) = self.store.find_desk(&field("desk")).await? else {
+        let slug = field("desk");
+        // Only what can be a short name is looked for: it comes from an address that others write.
+        let desk = match is_slug(&slug) {
+            true => self.store.find_desk(&slug).await?,
+            false => None,
+        };
+        let Some(desk) = desk else {
             tracing::warn!(
                 provider = provider.name(),
                 "a redirected call names no desk of ours in its query"

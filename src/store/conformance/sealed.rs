@@ -69,7 +69,7 @@ fn holds(stored: &[u8], text: &str) -> bool {
 /// Every byte of SQLite's files; every row of PostgreSQL as text, where bytes that are text stand in clear.
 async fn everything(stage: &Stage) -> Vec<u8> {
     const ROWS: Sql = Sql::both(
-        "select concat_ws(' ', r::text, convert_from(decode(replace(encode(contact, 'hex'), '00', '20'), 'hex'), 'LATIN1'), \
+        "select concat_ws(' ', r::text, encode(contact, 'escape'), \
          encode(idempotency_key, 'escape'), encode(address_hash, 'escape'), encode(contact_hash, 'escape')) as line \
          from requests r union all select concat_ws(' ', p::text, encode(raw, 'escape')) from replies p \
          union all select o::text from opt_outs o union all select a::text from attempts a \

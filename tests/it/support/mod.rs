@@ -15,6 +15,15 @@ pub(crate) fn part(name: &str) -> String {
     })
 }
 
+/// A port that nobody listens on, for a program that wants a number. Below the range that the system hands out by itself, so
+/// that nobody is given it while the program is down.
+pub(crate) fn free_port() -> u16 {
+    let drawn = || u16::from_be_bytes(onefive::clock::random(&onefive::clock::SystemEntropy));
+    std::iter::repeat_with(|| 12_000 + drawn() % 8_000)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
+}
+
 /// Tells a story on one database.
 pub(crate) async fn tell(
     story: impl AsyncFnOnce(database::Database),

@@ -1,0 +1,402 @@
+//! A real Prometheus scrapes the service and answers what people ask it: satisfaction, response rate, time to answer, and
+//! every panel of the dashboard. `promtool` finds nothing to say, the counters never fall, and the names are those that the
+//! checks of the Kubernetes files hold the dashboard to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{interval, timeout};
+
+use crate::story;
+use crate::support::database::Database;
+use crate::support::stage::{OUR_NUMBER, Stage};
+use crate::support::{free_port, http, part};
+
+/// For a scrape to show what happened. Prometheus scrapes each second.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Each round asks this many customers; the scores, and one who does not answer.
+const SCORES: [Option<u8>; 6] = [Some(5), Some(4), Some(4), Some(2), Some(1), None];
+
+/// A Prometheus of its own; it ends when dropped.
+struct Prometheus {
+    child: Child,
+    url: String,
+    folder: tempfile::TempDir,
+}
+
+impl Prometheus {
+    /// Scrapes `paths` of the service, each as a job of its own.
+    fn start(address: &str, paths: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs: Vec<Value> = paths
+            .iter()
+            .map(|path| {
+                json!({
+                    "job_name": path, "metrics_path": path,
+                    "static_configs": [{"targets": [address], "labels": {"instance": "onefive"}}],
+                })
+            })
+            .collect();
+        let config = json!({
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs,
+        });
+        // JSON is YAML.
+        std::fs::write(folder.path().join("prometheus.yml"), config.to_string()).unwrap();
+        let listen = format!("127.0.0.1:{}", free_port());
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new(part("ONEFIVE_TEST_PROMETHEUS"))
+            .current_dir(folder.path())
+            .arg("--config.file=prometheus.yml")
+            .arg("--storage.tsdb.path=data")
+            .arg(format!("--web.listen-address={listen}"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            url: format!("http://{listen}"),
+            folder,
+        }
+    }
+
+    /// The values of a query now, by nothing but their order; `None` while Prometheus does not answer.
+    async fn try_query(&self, query: &str) -> Option<Vec<f64>> {
+        let listen = self.url.strip_prefix("http://").unwrap();
+        tokio::net::TcpStream::connect(listen).await.ok()?;
+        let form = [("query", query)];
+        let answer = http::post_form(&format!("{}/api/v1/query", self.url), &form, "*/*").await;
+        if answer.status == 503 {
+            return None;
+        }
+        assert_eq!(answer.status, 200, "{query}: {answer:?}");
+        let answer = answer.json();
+        let results = answer["data"]["result"].as_array().unwrap();
+        let value = |result: &Value| result["value"][1].as_str().unwrap().parse().unwrap();
+        Some(results.iter().map(value).collect())
+    }
+
+    async fn query(&self, query: &str) -> Vec<f64> {
+        self.try_query(query).await.expect("an answer")
+    }
+
+    /// Waits until a query has this one value.
+    async fn wait_for(&self, query: &str, wanted: f64) {
+        let mut last = None;
+        let seen = timeout(DEADLINE, async {
+            let mut ticks = interval(Duration::from_millis(100));
+            loop {
+                ticks.tick().await;
+                last = self.try_query(query).await;
+                if matches!(last.as_deref(), Some([value]) if near(*value, wanted)) {
+                    return;
+                }
+            }
+        });
+        if seen.await.is_err() {
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+            panic!("{query} is {last:?}, not {wanted}\n{log}");
+        }
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn near(value: f64, wanted: f64) -> bool {
+    (value - wanted).abs() < 1e-9
+}
+
+fn repository(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// What each panel of the dashboard asks, with its variables filled in.
+fn dashboard() -> Vec<(String, String)> {
+    let dashboard: Value =
+        serde_json::from_str(&repository("k8s/dashboards/onefive.json")).unwrap();
+    let mut queries = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let query = target["expr"]
+                .as_str()
+                .unwrap()
+                .replace("$__rate_interval", "1m")
+                .replace("$__range", "1m")
+                .replace("$desk", "acme");
+            assert!(!query.contains('$'), "{query}");
+            queries.push((panel["title"].as_str().unwrap().to_owned(), query));
+        }
+    }
+    queries
+}
+
+/// One round of everything that is counted: [`SCORES`], one who was not asked, a correction, a reply that is no score, an
+/// opt-out, and a forged hook. `round` keeps the addresses apart.
+async fn traffic(stage: &Stage, round: usize) {
+    let twilio = &stage.twilio;
+    let number = |n: usize| format!("+1415555{:04}", 1_000 + round * 100 + n);
+    let begun = twilio.messages().len();
+    for n in 0..=SCORES.len() {
+        stage
+            .ask("sms", &number(n), &format!("INC-{round}-{n}"))
+            .await;
+    }
+    let nobody = json!({"channel": "sms", "to": "", "conversation": format!("INC-{round}"), "touchpoint": "test"});
+    assert_eq!(stage.trigger(&nobody).await.json()["reason"], "no_address");
+    while stage.deliver().await > 0 {}
+    for message in &twilio.messages()[begun..] {
+        let (status, _) = twilio.status(&stage.service(), message, "delivered").await;
+        assert!((200..300).contains(&status), "{status}");
+    }
+
+    stage.pass(20);
+    let say = async |n: usize, words: String| {
+        let (status, _) = twilio
+            .text(&stage.service(), &number(n), OUR_NUMBER, &words)
+            .await;
+        assert_eq!(status, 200);
+    };
+    for (n, score) in SCORES.iter().enumerate() {
+        match score {
+            Some(score) => say(n, score.to_string()).await,
+            None => say(n, "who is this".to_owned()).await,
+        }
+    }
+    say(1, "5".to_owned()).await;
+    say(SCORES.len(), "STOP".to_owned()).await;
+    let forged = [("From", ANYBODY)];
+    let (status, _) = twilio
+        .post_signed(
+            &stage.service(),
+            "/hooks/twilio/sms",
+            &forged,
+            "no signature",
+        )
+        .await;
+    assert_eq!(status, 403);
+}
+
+const ANYBODY: &str = "+14155550123";
+
+story!(
+    prometheus_answers_what_people_ask,
+    async |database: Database| {
+        let whole = matches!(database, Database::Sqlite(_));
+        let stage = Stage::start(database).await;
+        let paths: &[&str] = if whole {
+            &["/metrics"]
+        } else {
+            &["/metrics", "/metrics/totals"]
+        };
+        let prometheus = Prometheus::start(&stage.app.admin.to_string(), paths);
+        let ratings = "sum(onefive_ratings_total)";
+        // A rise is a difference between two scrapes: one with the first round, one with the second.
+        traffic(&stage, 0).await;
+        prometheus.wait_for(ratings, 5.0).await;
+        traffic(&stage, 1).await;
+        prometheus.wait_for(ratings, 10.0).await;
+        // The rates of the process need two scrapes of it as well.
+        let scrapes = "min(count_over_time(up[1m]))";
+        timeout(DEADLINE, async {
+            let mut ticks = interval(Duration::from_millis(100));
+            while prometheus.query(scrapes).await.first() < Some(&2.0) {
+                ticks.tick().await;
+            }
+        })
+        .await
+        .expect("two scrapes");
+
+        for (query, wanted) in [
+            ("sum(up)", if whole { 1.0 } else { 2.0 }),
+            (
+                r#"100 * sum(onefive_ratings_total{score=~"4|5"}) / sum(onefive_ratings_total)"#,
+                60.0,
+            ),
+            (
+                r#"sum(onefive_requests_total{state="answered"}) / sum(onefive_requests_total{state="delivered"})"#,
+                5.0 / 7.0,
+            ),
+            (
+                r#"sum(onefive_requests_total{state="suppressed",reason="no_address"})"#,
+                2.0,
+            ),
+            // All answers came after 20 s: the middle of the bucket from 10 to 30.
+            (
+                "histogram_quantile(0.5, sum by (le) (onefive_answer_seconds_bucket))",
+                20.0,
+            ),
+            ("sum(onefive_answer_seconds_sum)", 200.0),
+            ("sum(onefive_rating_changes_total)", 2.0),
+            ("sum(onefive_opt_outs_total)", 2.0),
+            ("sum(onefive_replies_unrecognized_total)", 2.0),
+            (
+                r#"onefive_hooks_total{provider="twilio",result="forged"}"#,
+                2.0,
+            ),
+        ] {
+            let values = prometheus.query(query).await;
+            assert!(
+                matches!(values[..], [value] if near(value, wanted)),
+                "{query} is {values:?}, not {wanted}"
+            );
+        }
+        let panels = dashboard();
+        assert!(panels.len() > 25, "{}", panels.len());
+        for (title, query) in panels {
+            let values = prometheus.query(&query).await;
+            assert!(
+                values.iter().any(|value| value.is_finite()),
+                "{title} shows nothing: {query} is {values:?}"
+            );
+        }
+        stage.finish().await;
+    }
+);
+
+/// `promtool check metrics`: exit code and everything that it says.
+fn promtool(metrics: &str) -> (bool, String) {
+    let mut child = Command::new(part("ONEFIVE_TEST_PROMTOOL"))
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(metrics.as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let said =
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.success(), said)
+}
+
+async fn scrape(stage: &Stage, path: &str) -> String {
+    let answer = http::get(&format!("{}{path}", stage.url)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
+}
+
+/// The names of the families in an exposition.
+fn families(metrics: &str) -> BTreeSet<String> {
+    metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The names that `tests/k8s/check.py` lists.
+fn listed() -> BTreeSet<String> {
+    repository("tests/k8s/check.py")
+        .lines()
+        .filter_map(|line| line.strip_prefix("    \"")?.split_once("\": "))
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| name.starts_with("onefive_") || name.starts_with("process_"))
+        .collect()
+}
+
+story!(promtool_has_nothing_to_say, async |database: Database| {
+    let stage = Stage::start(database).await;
+    let quiet = (true, String::new());
+    for path in ["/metrics", "/metrics/totals"] {
+        assert_eq!(
+            promtool(&scrape(&stage, path).await),
+            quiet,
+            "{path} before"
+        );
+    }
+    traffic(&stage, 0).await;
+    let mut names = BTreeSet::new();
+    for path in ["/metrics", "/metrics/totals"] {
+        let metrics = scrape(&stage, path).await;
+        assert_eq!(promtool(&metrics), quiet, "{path} after");
+        names.extend(families(&metrics));
+    }
+    assert_eq!(names, listed());
+    stage.finish().await;
+});
+
+/// Every counter of an exposition (also those that make a histogram) with its value.
+fn counters(metrics: &str) -> BTreeMap<String, f64> {
+    let series = metrics.lines().filter(|line| !line.starts_with('#'));
+    series
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter(|(name, _)| {
+            let name = name.split('{').next().unwrap_or_default();
+            ["_total", "_bucket", "_sum", "_count"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        })
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+        .collect()
+}
+
+story!(counters_never_fall, async |database: Database| {
+    let stage = Stage::start(database).await;
+    let (done, mut running) = tokio::sync::watch::channel(false);
+    let writing = async {
+        for round in 0..3 {
+            traffic(&stage, round).await;
+        }
+        done.send_replace(true);
+    };
+    let folding = async {
+        let mut folded = 0;
+        let mut stopped = done.subscribe();
+        loop {
+            let last = *stopped.borrow_and_update();
+            folded += stage.app.journey.tidy().await.unwrap().1;
+            if last {
+                return folded;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let scraping = async {
+        let (mut before, mut rises) = (BTreeMap::new(), 0);
+        loop {
+            let last = *running.borrow_and_update();
+            let now = counters(&scrape(&stage, "/metrics/totals").await);
+            for (series, value) in &before {
+                let still = now.get(series).copied().unwrap_or_default();
+                assert!(still >= *value, "{series} fell from {value} to {still}");
+            }
+            rises += usize::from(now != before);
+            before = now;
+            if last {
+                return rises;
+            }
+        }
+    };
+    let ((), folded, rises) = tokio::join!(writing, folding, scraping);
+    assert!(folded > 0, "nothing was folded");
+    assert!(rises > 10, "too few scrapes saw a rise: {rises}");
+    stage.finish().await;
+});
+
+story!(
+    an_error_of_the_store_is_counted,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let errors = |kind: &str| {
+            let counter = &stage.app.journey.metrics.store_errors;
+            counter.with_label_values(&[kind]).get()
+        };
+        assert_eq!(errors("unavailable"), 0);
+        stage.app.journey.store.close().await;
+        let body = json!({"channel": "chat", "to": "visitor", "conversation": "INC-1"});
+        assert_eq!(stage.trigger(&body).await.status, 503);
+        assert_eq!(errors("unavailable"), 1);
+        stage.app.stop().await;
+    }
+);
