@@ -257,6 +257,7 @@ impl App {
         let draining = Arc::new(AtomicBool::new(false));
         let doors = Doors {
             journey: journey.clone(),
+            known_keys: http::KnownKeys::default(),
             body_deadline: Duration::from_secs(config.server.body_seconds),
             metrics_key: config.server.metrics_key,
             totals_in_metrics: config.is_sqlite(),

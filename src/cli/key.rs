@@ -97,7 +97,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             revoked.ok_or_else(|| {
                 Failure::Refused(format!("the desk {desk} has no such key in use"))
             })?;
-            println!("Revoked. It is refused from now on.");
+            println!("Revoked. It is refused within a second.");
         }
         Command::File { path } => {
             write_secret(&path, &KeyRing::generate(parts.entropy.as_ref()))?;

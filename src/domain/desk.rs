@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_key_reads_back_and_a_typing_error_is_seen_without_the_store() {
-        let key = KeyText::new(std::array::from_fn(|i| i as u8 * 5));
+        let key = KeyText::new(std::array::from_fn(|i| u8::try_from(i * 5).unwrap()));
         let read = KeyText::parse(key.expose()).unwrap();
         assert_eq!((read.handle(), read.hash()), (key.handle(), key.hash()));
         for at in 3..key.expose().len() {

@@ -333,7 +333,7 @@ fn timezone(value: &str) -> Result<(), FieldError> {
 mod tests {
     use super::*;
 
-    fn trigger(change: serde_json::Value) -> Result<(), String> {
+    fn trigger(change: &serde_json::Value) -> Result<(), String> {
         let mut json =
             serde_json::json!({"channel": "sms", "to": "+14155550123", "conversation": "INC-1"});
         json.as_object_mut()
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn three_fields_are_enough() {
-        assert_eq!(trigger(serde_json::json!({})), Ok(()));
+        assert_eq!(trigger(&serde_json::json!({})), Ok(()));
     }
 
     #[test]
@@ -380,7 +380,7 @@ mod tests {
             ),
             (serde_json::json!({"colour": "red"}), "colour"),
         ] {
-            let error = trigger(change).unwrap_err();
+            let error = trigger(&change).unwrap_err();
             assert!(error.contains(field), "{error} should name {field}");
         }
     }

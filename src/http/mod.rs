@@ -30,6 +30,7 @@ mod sandbox;
 pub mod server;
 mod totals;
 
+pub use auth::KnownKeys;
 use error::{Problem, StoreFailed};
 
 /// What every handler has.
@@ -37,6 +38,8 @@ use error::{Problem, StoreFailed};
 pub struct Doors {
     /// The steps.
     pub journey: Journey,
+    /// API keys that were found lately.
+    pub known_keys: KnownKeys,
     /// For a request's body.
     pub body_deadline: Duration,
     /// Whether metrics want a key.

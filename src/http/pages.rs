@@ -98,7 +98,11 @@ async fn rate(
         Err(PressError::Unknown) => return Ok(not_found(&doors)),
         Err(PressError::Stale) => {
             let Some(opened) = doors.journey.open(&token).await? else {
-                return Err(Problem::not_found());
+                return if wants_json {
+                    Err(Problem::not_found())
+                } else {
+                    Ok(not_found(&doors))
+                };
             };
             let texts = &words(&opened).page;
             if wants_json {

@@ -1,16 +1,17 @@
 //! A trigger becomes a request: idempotency, decision, row and event in one transaction.
 
+use std::collections::HashSet;
+
+use super::born::beginning;
+use super::bulk::owned;
 use super::dialect::{Sql, Tx, Value};
-use super::record::{Held, free_slot};
-use super::row::{agent_kind_word, phase_word, place, reason_word};
+use super::lock::Held;
 use super::sql::Inner;
 use super::{Accepted, Carriage, NewRequest, Pair, StoreError};
 use crate::domain::delivery::DeliveryState;
-use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, RequestId};
-use crate::domain::policy::{Known, Suppression, decide};
-use crate::domain::request::{History, Request, State};
-use crate::domain::time::Timestamp;
+use crate::domain::policy::{Known, decide};
+use crate::domain::request::{Request, State};
 
 const BY_KEY: Sql = Sql::both(
     "select id, fingerprint from requests where desk_id = $1 and idempotency_key = $2 and idempotency_key <> $3",
@@ -23,19 +24,39 @@ const BY_PAIR: Sql =
 const OPTED_OUT: Sql = Sql::both(
     "select 1 as n from opt_outs where address_hash = $1 and channel = $2 and desk_id in ($3, $4)",
 );
-const HANG_UP: Sql = Sql::both("update requests set listening = 0 where desk_id = $1 and id = $2");
-const INSERT: Sql = Sql::both(
-    "insert into requests (desk_id, id, channel, sender, pair_key, listening, listen_until, address_hash, contact_hash, \
-     contact, conversation, resolution, slot, idempotency_key, fingerprint, agent_id, agent_name, agent_kind, team, queue, \
-     touchpoint, phase, topic, language, timezone, switches, mail, metadata, state, reason, created_at, due_at, expires_at, \
-     sent_at, delivered_at, reached_at, answered_at, ended_at, link_hash, delivery, delivery_code, attempts, next_at, \
-     lease_owner, lease_until, fence) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-     $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, 0, 0, 0, $35, $36, $37, '', $38, \
-     $39, '', 0, 0)",
+const OPTED_OUT_OF: Sql = Sql::each(
+    "select address_hash, channel, desk_id from opt_outs where address_hash in (select unhex(value) from json_each($1))",
+    "select address_hash, channel, desk_id from opt_outs where address_hash = any($1::bytea[])",
 );
-pub(super) const ATTEMPT: Sql = Sql::both(
-    "insert into attempts (desk_id, request_id, n, token_hash, provider, provider_id, state, code, started_at, ended_at) \
-     values ($1, $2, $3, $4, $5, $6, $7, '', $8, $9)",
+const HANG_UP: Sql = Sql::both("update requests set listening = 0 where desk_id = $1 and id = $2");
+const INSERT: Sql = Sql::each(
+    "insert into requests (desk_id, id, channel, sender, pair_key, listening, listen_until, address_hash, \
+     contact_hash, contact, conversation, resolution, slot, idempotency_key, fingerprint, agent_id, \
+     agent_name, agent_kind, team, queue, touchpoint, phase, topic, language, timezone, switches, mail, \
+     metadata, state, reason, created_at, due_at, expires_at, sent_at, ended_at, link_hash, delivery, \
+     attempts, next_at, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, fence) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
+     $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, 0, 0, 0, '', \
+     '', 0, 0) on conflict do nothing returning id",
+    "insert into requests (desk_id, id, channel, sender, pair_key, listening, listen_until, address_hash, \
+     contact_hash, contact, conversation, resolution, slot, idempotency_key, fingerprint, agent_id, \
+     agent_name, agent_kind, team, queue, touchpoint, phase, topic, language, timezone, switches, mail, \
+     metadata, state, reason, created_at, due_at, expires_at, sent_at, ended_at, link_hash, delivery, \
+     attempts, next_at, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, fence) \
+     select u.*, 0, 0, 0, '', '', 0, 0 from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], \
+     $5::bytea[], $6::bigint[], $7::bigint[], $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], \
+     $12::text[], $13::text[], $14::bytea[], $15::bytea[], $16::text[], $17::text[], $18::text[], $19::text[], \
+     $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::bigint[], $27::text[], \
+     $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], \
+     $35::bigint[], $36::bytea[], $37::text[], $38::bigint[], $39::bigint[]) u on conflict do nothing \
+     returning id",
+);
+pub(super) const ATTEMPT: Sql = Sql::each(
+    "insert into attempts (desk_id, request_id, n, token_hash, provider, provider_id, state, started_at, \
+     ended_at, code) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, '') returning request_id as id",
+    "insert into attempts (desk_id, request_id, n, token_hash, provider, provider_id, state, started_at, \
+     ended_at, code) select u.*, '' from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bytea[], $5::text[], \
+     $6::text[], $7::text[], $8::bigint[], $9::bigint[]) u returning request_id as id",
 );
 
 #[cfg(test)]
@@ -44,15 +65,97 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("accept.by_resolution", BY_RESOLUTION),
     ("accept.by_pair", BY_PAIR),
     ("accept.opted_out", OPTED_OUT),
+    ("accept.opted_out_of", OPTED_OUT_OF),
     ("accept.hang_up", HANG_UP),
     ("accept.insert", INSERT),
     ("accept.attempt", ATTEMPT),
 ];
 
 /// The most characters an idempotency key has; a longer one is refused at the door.
-const NO_KEY: &[u8] = b"";
+pub(super) const NO_KEY: &[u8] = b"";
 
 impl Inner {
+    /// Accepts in one statement those triggers of a batch that nothing stands against: no earlier one with the same key or
+    /// resolution, and nobody who holds the pair of addresses. The unique indexes tell; the others are left for
+    /// [`Self::accept`], which looks at each. `None` where a trigger was left.
+    pub(super) async fn accept_fresh(
+        &self,
+        tx: &mut Tx,
+        news: &[&NewRequest],
+    ) -> Result<Vec<Option<Accepted>>, StoreError> {
+        let opted_out = self.opted_out_of(tx, news).await?;
+        let mut born = Vec::with_capacity(news.len());
+        let mut rows = Vec::with_capacity(news.len());
+        for (new, opted_out) in news.iter().zip(opted_out) {
+            let known = Known {
+                opted_out,
+                ..Known::default()
+            };
+            let held = Self::born(new, decide(new.given, known));
+            rows.push(self.row(
+                new,
+                &held,
+                &self.pair_key_of(new),
+                &self.idempotency_key(new),
+            )?);
+            born.push(held);
+        }
+        let inserted: HashSet<uuid::Uuid> =
+            tx.insert_all(INSERT, &rows).await?.into_iter().collect();
+        let mut accepted = Vec::with_capacity(news.len());
+        for (new, held) in news.iter().zip(born) {
+            if inserted.contains(&new.id.uuid()) {
+                let (kind, entered) = beginning(held.request.state);
+                self.emit(tx, &held.request, kind, entered, new.now);
+                accepted.push(Some(Accepted::New(Box::new(held.request))));
+            } else {
+                accepted.push(None);
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Which of the triggers' contacts opted out.
+    async fn opted_out_of(
+        &self,
+        tx: &mut Tx,
+        news: &[&NewRequest],
+    ) -> Result<Vec<bool>, StoreError> {
+        let hashes: Vec<[u8; 16]> = news
+            .iter()
+            .map(|new| self.address_hash(&new.contact.address))
+            .collect();
+        let mut listed = HashSet::new();
+        for row in tx.rows(OPTED_OUT_OF, &[Value::Set(&hashes)]).await? {
+            listed.insert((
+                row.bytes("address_hash")?,
+                row.text("channel")?,
+                row.id("desk_id")?,
+            ));
+        }
+        let on_list = |new: &NewRequest, hash: &[u8; 16], desk| {
+            listed.contains(&(hash.to_vec(), new.channel.as_str().to_owned(), desk))
+        };
+        let nil = uuid::Uuid::nil();
+        Ok(news
+            .iter()
+            .zip(&hashes)
+            .map(|(new, hash)| {
+                !listed.is_empty()
+                    && (on_list(new, hash, new.desk.uuid()) || on_list(new, hash, nil))
+            })
+            .collect())
+    }
+
+    fn pair_key_of(&self, new: &NewRequest) -> [u8; 16] {
+        let pair = Pair {
+            channel: new.channel.clone(),
+            ours: new.sender.clone(),
+            theirs: new.contact.address.clone(),
+        };
+        self.pair_key(&pair, new.reply_names_request.then_some(new.desk))
+    }
+
     pub(super) async fn accept(
         &self,
         tx: &mut Tx,
@@ -93,12 +196,7 @@ impl Inner {
             }
         }
 
-        let pair = Pair {
-            channel: new.channel.clone(),
-            ours: new.sender.clone(),
-            theirs: new.contact.address.clone(),
-        };
-        let pair_key = self.pair_key(&pair, new.reply_names_request.then_some(new.desk));
+        let pair_key = self.pair_key_of(new);
         let mut answered = None;
         if let Some(row) = tx.row(BY_PAIR, &[Value::Bytes(&pair_key)]).await? {
             if row.text("state")? == State::Answered.as_str() {
@@ -138,24 +236,10 @@ impl Inner {
                 Value::Int(new.now.as_millis()),
                 Value::Int(new.now.as_millis()),
             ];
-            tx.execute(ATTEMPT, &values).await?;
+            tx.pending.attempts.push(owned(&values));
         }
-        let (kind, entered) = match held.request.state {
-            State::Suppressed => (EventKind::RequestSuppressed, State::Suppressed.bit()),
-            // Handed out in the answer: decided and sent in one go.
-            State::Sent => (
-                EventKind::RequestSent,
-                State::Scheduled.bit() | State::Sent.bit(),
-            ),
-            State::Scheduled
-            | State::Delivered
-            | State::Reached
-            | State::Answered
-            | State::Expired
-            | State::Cancelled
-            | State::Failed => (EventKind::RequestScheduled, State::Scheduled.bit()),
-        };
-        self.emit(tx, &held.request, kind, entered, new.now).await?;
+        let (kind, entered) = beginning(held.request.state);
+        self.emit(tx, &held.request, kind, entered, new.now);
         Ok(Accepted::New(Box::new(held.request)))
     }
 
@@ -209,47 +293,6 @@ impl Inner {
             .to_vec()
     }
 
-    fn born(new: &NewRequest, reason: Option<Suppression>) -> Held {
-        let (state, delivery, attempts) = match (reason, &new.carriage) {
-            (Some(_), _) => (State::Suppressed, DeliveryState::None, 0),
-            (None, Carriage::Queue) => (State::Scheduled, DeliveryState::Queued, 0),
-            (None, Carriage::Answer) => (State::Sent, DeliveryState::None, 0),
-            (None, Carriage::Call { .. }) => (State::Sent, DeliveryState::Accepted, 1),
-        };
-        let history = History {
-            created_at: new.now,
-            sent_at: (state == State::Sent).then_some(new.now),
-            ended_at: (state == State::Suppressed).then_some(new.now),
-            ..History::default()
-        };
-        Held {
-            fence: 0,
-            listening: state != State::Suppressed,
-            listen_until: new.expires_at,
-            next_at: new.due_at,
-            request: Request {
-                desk: new.desk,
-                id: new.id,
-                channel: new.channel.clone(),
-                sender: new.sender.clone(),
-                contact: new.contact.clone(),
-                conversation: new.conversation.clone(),
-                resolution: new.resolution.clone(),
-                attribution: new.attribution.clone(),
-                mail: new.mail.clone(),
-                metadata: new.metadata.clone(),
-                state,
-                reason,
-                history,
-                due_at: new.due_at,
-                expires_at: new.expires_at,
-                delivery,
-                attempts,
-                delivery_code: String::new(),
-            },
-        }
-    }
-
     async fn insert(
         &self,
         tx: &mut Tx,
@@ -258,79 +301,13 @@ impl Inner {
         pair_key: &[u8],
         key: &[u8],
     ) -> Result<(), StoreError> {
-        let request = &held.request;
-        let about = &request.attribution;
-        let plain = serde_json::to_vec(&request.contact)
-            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let sealed = self.keys.seal(
-            self.entropy.as_ref(),
-            &place("requests.contact", request.desk, request.id.uuid()),
-            &plain,
-        );
-        let address_hash = self.address_hash(&request.contact.address);
-        let contact_hash = if request.contact.id.is_empty() {
-            address_hash
+        let row = self.row(new, held, pair_key, key)?;
+        let inserted = tx.insert_all(INSERT, &[row]).await?;
+        // Somebody else was faster since we looked: look again.
+        if inserted.is_empty() {
+            Err(StoreError::Conflict)
         } else {
-            self.keys
-                .lookup(&[b"contact", request.contact.id.as_bytes()])
-        };
-        // A duplicate does not stand for the resolution: the first one does.
-        let slot = match request.reason {
-            Some(Suppression::Duplicate) => free_slot(request.id),
-            _ => request.resolution.clone(),
-        };
-        let mail = match &request.mail {
-            Some(mail) => serde_json::to_string(mail)
-                .map_err(|error| StoreError::Corrupt(error.to_string()))?,
-            None => String::new(),
-        };
-        let metadata = request.metadata.to_string();
-        let int = Value::Int;
-        tx.execute(
-            INSERT,
-            &[
-                Value::Id(request.desk.uuid()),
-                Value::Id(request.id.uuid()),
-                Value::Text(request.channel.as_str()),
-                Value::Text(&request.sender),
-                Value::Bytes(pair_key),
-                int(i64::from(held.listening)),
-                int(held.listen_until.as_millis()),
-                Value::Bytes(&address_hash),
-                Value::Bytes(&contact_hash),
-                Value::Bytes(&sealed),
-                Value::Text(&request.conversation),
-                Value::Text(&request.resolution),
-                Value::Text(&slot),
-                Value::Bytes(key),
-                Value::Bytes(&new.fingerprint),
-                Value::Text(&about.agent.id),
-                Value::Text(&about.agent.name),
-                Value::Text(agent_kind_word(about.agent.kind)),
-                Value::Text(&about.team),
-                Value::Text(&about.queue),
-                Value::Text(&about.touchpoint),
-                Value::Text(phase_word(about.phase)),
-                Value::Text(&about.topic),
-                Value::Text(&about.language),
-                Value::Text(&about.timezone),
-                int(i64::from(about.switches)),
-                Value::Text(&mail),
-                Value::Text(&metadata),
-                Value::Text(request.state.as_str()),
-                Value::Text(reason_word(request.reason)),
-                int(request.history.created_at.as_millis()),
-                int(request.due_at.as_millis()),
-                int(request.expires_at.as_millis()),
-                int(request.history.sent_at.map_or(0, Timestamp::as_millis)),
-                int(request.history.ended_at.map_or(0, Timestamp::as_millis)),
-                Value::Bytes(new.link.as_ref().map_or(NO_KEY, |hash| &hash.0)),
-                Value::Text(request.delivery.as_str()),
-                int(request.attempts),
-                int(held.next_at.as_millis()),
-            ],
-        )
-        .await?;
-        Ok(())
+            Ok(())
+        }
     }
 }

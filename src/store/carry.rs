@@ -2,9 +2,9 @@
 //!
 //! Leases are measured on the database's clock, so that replicas whose clocks differ cannot hold one row together.
 
-use super::accept::ATTEMPT;
+use super::bulk::owned;
 use super::dialect::{Sql, Tx, Value};
-use super::record::Held;
+use super::lock::Held;
 use super::row::{self, request_columns};
 use super::sql::Inner;
 use super::{Claim, Dispatch, Find, Permission, Report, StoreError};
@@ -144,8 +144,7 @@ impl Inner {
                 EventKind::RequestSuppressed,
                 entered,
                 dispatch.now,
-            )
-            .await?;
+            );
             self.save(tx, &held).await?;
             return Ok(Permission::Suppressed(reason));
         }
@@ -174,7 +173,7 @@ impl Inner {
             Value::Int(dispatch.now.as_millis()),
             Value::Int(0),
         ];
-        tx.execute(ATTEMPT, &values).await?;
+        tx.pending.attempts.push(owned(&values));
         Ok(Permission::Granted)
     }
 
@@ -276,8 +275,7 @@ impl Inner {
             if failed {
                 self.listen(tx, &mut held).await?;
             }
-            self.emit(tx, &held.request, EventKind::RequestReached, entered, now)
-                .await?;
+            self.emit(tx, &held.request, EventKind::RequestReached, entered, now);
             changed = true;
         }
         if changed {

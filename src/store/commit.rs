@@ -85,10 +85,7 @@ async fn commit(inner: &Inner, batch: Vec<Job>) {
 
 async fn together(inner: &Inner, writes: &[&Write]) -> Result<Vec<Written>, StoreError> {
     let mut tx = inner.database.begin().await?;
-    let mut all = Vec::with_capacity(writes.len());
-    for write in writes {
-        all.push(inner.apply(&mut tx, write).await?);
-    }
+    let all = inner.apply_all(&mut tx, writes).await?;
     tx.commit().await?;
     Ok(all)
 }

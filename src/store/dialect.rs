@@ -13,6 +13,7 @@ use sqlx::sqlite::{
 use sqlx::{PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
+use super::bulk::{Column, Owned, Pending, columns};
 use super::{StoreError, StoreSettings};
 
 /// A statement. Constants only: nothing is ever built from text.
@@ -42,10 +43,12 @@ pub(super) enum Value<'a> {
     Int(i64),
     Text(&'a str),
     Bytes(&'a [u8]),
+    /// Several byte strings: an array on PostgreSQL, a JSON array of hexadecimal texts on SQLite.
+    Set(&'a [[u8; 16]]),
 }
 
 macro_rules! bound {
-    ($text:expr, $values:expr) => {{
+    ($text:expr, $values:expr, $set:ident) => {{
         let mut query = sqlx::query($text);
         for value in $values {
             query = match value {
@@ -53,10 +56,25 @@ macro_rules! bound {
                 Value::Int(int) => query.bind(*int),
                 Value::Text(text) => query.bind((*text).to_owned()),
                 Value::Bytes(bytes) => query.bind(bytes.to_vec()),
+                Value::Set(set) => query.bind($set(set)),
             };
         }
         query
     }};
+}
+
+/// A set as SQLite's `json_each` reads it.
+fn json(set: &[[u8; 16]]) -> String {
+    let texts: Vec<String> = set
+        .iter()
+        .map(|bytes| format!("\"{}\"", hex::encode(bytes)))
+        .collect();
+    format!("[{}]", texts.join(","))
+}
+
+/// A set as PostgreSQL's `any` reads it.
+fn array(set: &[[u8; 16]]) -> Vec<Vec<u8>> {
+    set.iter().map(|bytes| bytes.to_vec()).collect()
 }
 
 /// A row of either database. A column that does not decode is corruption, named.
@@ -158,11 +176,15 @@ impl Database {
 
     /// Begins a transaction that will write.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(match self {
+        let link = match self {
             // Immediate: a transaction that reads first and then writes would otherwise fail with "database is locked"
             // whenever another one wrote in between, whatever the busy timeout.
-            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite { write, .. } => Link::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Link::Postgres(pool.begin().await?),
+        };
+        Ok(Tx {
+            link,
+            pending: Pending::default(),
         })
     }
 
@@ -173,13 +195,13 @@ impl Database {
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         Ok(match self {
-            Self::Sqlite { read, .. } => bound!(sql.sqlite, values)
+            Self::Sqlite { read, .. } => bound!(sql.sqlite, values, json)
                 .fetch_all(read)
                 .await?
                 .into_iter()
                 .map(Row::Sqlite)
                 .collect(),
-            Self::Postgres(pool) => bound!(sql.postgres, values)
+            Self::Postgres(pool) => bound!(sql.postgres, values, array)
                 .fetch_all(pool)
                 .await?
                 .into_iter()
@@ -243,7 +265,13 @@ impl Database {
 }
 
 /// A transaction. Dropping it rolls back.
-pub(super) enum Tx {
+pub(super) struct Tx {
+    link: Link,
+    /// Rows that nobody reads before the commit, inserted together then.
+    pub(super) pending: Pending,
+}
+
+enum Link {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
 }
@@ -255,12 +283,12 @@ impl Tx {
         sql: Sql,
         values: &[Value<'_>],
     ) -> Result<u64, StoreError> {
-        Ok(match self {
-            Self::Sqlite(tx) => bound!(sql.sqlite, values)
+        Ok(match &mut self.link {
+            Link::Sqlite(tx) => bound!(sql.sqlite, values, json)
                 .execute(&mut **tx)
                 .await?
                 .rows_affected(),
-            Self::Postgres(tx) => bound!(sql.postgres, values)
+            Link::Postgres(tx) => bound!(sql.postgres, values, array)
                 .execute(&mut **tx)
                 .await?
                 .rows_affected(),
@@ -272,14 +300,14 @@ impl Tx {
         sql: Sql,
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
-        Ok(match self {
-            Self::Sqlite(tx) => bound!(sql.sqlite, values)
+        Ok(match &mut self.link {
+            Link::Sqlite(tx) => bound!(sql.sqlite, values, json)
                 .fetch_all(&mut **tx)
                 .await?
                 .into_iter()
                 .map(Row::Sqlite)
                 .collect(),
-            Self::Postgres(tx) => bound!(sql.postgres, values)
+            Link::Postgres(tx) => bound!(sql.postgres, values, array)
                 .fetch_all(&mut **tx)
                 .await?
                 .into_iter()
@@ -296,10 +324,58 @@ impl Tx {
         Ok(self.rows(sql, values).await?.pop())
     }
 
-    pub(super) async fn commit(self) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
+    /// Inserts rows: one by one on SQLite, where a statement costs no way to a server; as one statement over arrays on
+    /// PostgreSQL. The statement gives back the `id` of each row that was new; these are returned.
+    pub(super) async fn insert_all(
+        &mut self,
+        sql: Sql,
+        rows: &[Vec<Owned>],
+    ) -> Result<Vec<Uuid>, StoreError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut new = Vec::with_capacity(rows.len());
+        match &mut self.link {
+            Link::Sqlite(tx) => {
+                for row in rows {
+                    let values: Vec<Value<'_>> = row.iter().map(Owned::as_value).collect();
+                    let query = bound!(sql.sqlite, &values, json);
+                    if let Some(row) = query.fetch_optional(&mut **tx).await? {
+                        new.push(row.try_get("id")?);
+                    }
+                }
+            }
+            Link::Postgres(tx) => {
+                let mut query = sqlx::query(sql.postgres);
+                for column in columns(rows) {
+                    query = match column {
+                        Column::Ids(ids) => query.bind(ids),
+                        Column::Ints(ints) => query.bind(ints),
+                        Column::Texts(texts) => query.bind(texts),
+                        Column::Bytes(bytes) => query.bind(bytes),
+                    };
+                }
+                for row in query.fetch_all(&mut **tx).await? {
+                    new.push(row.try_get("id")?);
+                }
+            }
+        }
+        Ok(new)
+    }
+
+    /// Inserts what is pending. Called by whoever is about to read it, and by [`Self::commit`].
+    pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
+        for (sql, rows) in self.pending.take() {
+            self.insert_all(sql, &rows).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        self.flush().await?;
+        match self.link {
+            Link::Sqlite(tx) => tx.commit().await?,
+            Link::Postgres(tx) => tx.commit().await?,
         }
         Ok(())
     }

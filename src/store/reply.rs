@@ -1,9 +1,10 @@
 //! A reply and all that follows from it, in one transaction: the reply, the rating, the event (which is also the delta of the
 //! totals), and the request's new state. Also what ends a request without a reply: taking it back, and time.
 
+use super::bulk::owned;
 use super::dialect::{Sql, Tx, Value};
-use super::record::Held;
-use super::row::{self, place, rating_columns};
+use super::lock::Held;
+use super::row::{place, rating_columns};
 use super::sql::Inner;
 use super::{Cancelled, NewReply, Replied, StoreError};
 use crate::domain::delivery::Evidence;
@@ -14,24 +15,27 @@ use crate::domain::reply::{Effect, ReplyKind, effect};
 use crate::domain::request::{Request, State};
 use crate::domain::time::Timestamp;
 
-const REPEATED: Sql = Sql::both(
-    "select 1 as n from replies where desk_id = $1 and request_id = $2 and provider_id = $3",
-);
 const UNCLEAR: Sql = Sql::both(
     "select 1 as n from replies where desk_id = $1 and request_id = $2 and effect = 'unrecognized' limit 1",
 );
-const INSERT_REPLY: Sql = Sql::both(
-    "insert into replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at) \
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+pub(super) const INSERT_REPLY: Sql = Sql::each(
+    "insert into replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at) values \
+     ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
+    "insert into replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at) select \
+     u.* from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], \
+     $8::text[], $9::bigint[]) u returning id",
 );
 pub(super) const RATING: Sql = Sql::both(concat!(
     "select ",
     rating_columns!(),
     " from ratings g where g.desk_id = $1 and g.request_id = $2"
 ));
-const INSERT_RATING: Sql = Sql::both(
+pub(super) const INSERT_RATING: Sql = Sql::each(
     "insert into ratings (desk_id, id, request_id, score, grade, comment, answered_at, changed_at, elapsed_ms) \
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
+    "insert into ratings (desk_id, id, request_id, score, grade, comment, answered_at, changed_at, elapsed_ms) \
+     select u.* from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], \
+     $7::bigint[], $8::bigint[], $9::bigint[]) u returning id",
 );
 const CHANGE_RATING: Sql = Sql::both(
     "update ratings set score = $3, comment = $4, changed_at = $5 where desk_id = $1 and id = $2",
@@ -48,7 +52,6 @@ const WAITED: Sql = Sql::both(
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
-    ("reply.repeated", REPEATED),
     ("reply.unclear", UNCLEAR),
     ("reply.insert", INSERT_REPLY),
     ("reply.rating", RATING),
@@ -65,22 +68,18 @@ impl Inner {
         tx: &mut Tx,
         new: &NewReply,
     ) -> Result<Option<Replied>, StoreError> {
-        let Some(mut held) = self.lock(tx, &new.find).await? else {
+        let Some(answered) = self
+            .lock_answered(tx, &new.find, &new.reply.provider_id)
+            .await?
+        else {
             return Ok(None);
         };
+        let (mut held, rating) = (answered.held, answered.rating);
         let keys = [
             Value::Id(held.request.desk.uuid()),
             Value::Id(held.request.id.uuid()),
         ];
-        let rating = tx
-            .row(RATING, &keys)
-            .await?
-            .as_ref()
-            .map(row::rating)
-            .transpose()?;
-
-        let values = [keys[0], keys[1], Value::Text(&new.reply.provider_id)];
-        if tx.row(REPEATED, &values).await?.is_some() {
+        if answered.repeated {
             let effect = Effect::Nothing;
             return Ok(Some(Replied {
                 request: held.request,
@@ -109,7 +108,7 @@ impl Inner {
         // A page or a chat may post the same again and again; what changes nothing is not worth a row.
         let posted = matches!(new.reply.kind, ReplyKind::Button | ReplyKind::Click);
         if !(posted && effect == Effect::Nothing && new.reply.grade.is_human()) {
-            self.keep_reply(tx, &held.request, new, &effect).await?;
+            self.keep_reply(tx, &held.request, new, &effect);
         }
         Ok(Some(Replied {
             request: held.request,
@@ -159,8 +158,7 @@ impl Inner {
                 };
                 held.call_off();
                 held.listening = false;
-                self.emit(tx, &held.request, EventKind::ContactOptedOut, entered, now)
-                    .await?;
+                self.emit(tx, &held.request, EventKind::ContactOptedOut, entered, now);
                 self.save(tx, held).await?;
             }
             Effect::OptedIn => {
@@ -169,13 +167,11 @@ impl Inner {
                     held.request.contact.address.clone(),
                 );
                 if self.drop_opt_outs(tx, &channel, &address).await? > 0 {
-                    self.emit(tx, &held.request, EventKind::ContactOptedIn, 0, now)
-                        .await?;
+                    self.emit(tx, &held.request, EventKind::ContactOptedIn, 0, now);
                 }
             }
             Effect::Unrecognized(_) => {
-                self.emit(tx, &held.request, EventKind::ReplyUnrecognized, 0, now)
-                    .await?;
+                self.emit(tx, &held.request, EventKind::ReplyUnrecognized, 0, now);
             }
             Effect::Helped | Effect::Nothing => {}
         }
@@ -223,7 +219,8 @@ impl Inner {
             Value::Int(now.as_millis()),
             Value::Int(rating.elapsed_ms),
         ];
-        tx.execute(INSERT_RATING, &values).await?;
+        tx.pending.ratings.push(owned(&values));
+        tx.pending.answered.push(held.request.id.uuid());
         self.save(tx, held).await?;
         let rated = Some((score, rating.elapsed_ms));
         self.emit_rated(
@@ -233,8 +230,7 @@ impl Inner {
             entered,
             rated,
             now,
-        )
-        .await?;
+        );
         Ok(rating)
     }
 
@@ -271,18 +267,11 @@ impl Inner {
         if tx.execute(CHANGE_RATING, &values).await? != 1 {
             return Err(StoreError::Conflict);
         }
-        self.emit_rated(tx, request, kind, 0, Some((rating.score, 0)), now)
-            .await?;
+        self.emit_rated(tx, request, kind, 0, Some((rating.score, 0)), now);
         Ok(Some(rating))
     }
 
-    async fn keep_reply(
-        &self,
-        tx: &mut Tx,
-        request: &Request,
-        new: &NewReply,
-        effect: &Effect,
-    ) -> Result<(), StoreError> {
+    fn keep_reply(&self, tx: &mut Tx, request: &Request, new: &NewReply, effect: &Effect) {
         let id = ReplyId::new(new.reply.at, self.random());
         let raw = self.keys.seal(
             self.entropy.as_ref(),
@@ -300,8 +289,8 @@ impl Inner {
             Value::Text(effect_word(effect)),
             Value::Int(new.reply.at.as_millis()),
         ];
-        tx.execute(INSERT_REPLY, &values).await?;
-        Ok(())
+        tx.pending.replies.push(owned(&values));
+        tx.pending.answered.push(request.id.uuid());
     }
 
     pub(super) async fn cancel(
@@ -368,8 +357,8 @@ impl Inner {
         let entered = held.enter(state, now);
         held.call_off();
         self.save(tx, held).await?;
-        self.emit(tx, &held.request, EventKind::for_state(state), entered, now)
-            .await
+        self.emit(tx, &held.request, EventKind::for_state(state), entered, now);
+        Ok(())
     }
 }
 

@@ -9,8 +9,8 @@ use tokio_util::task::TaskTracker;
 use super::commit::GroupCommit;
 use super::dialect::{Database, Sql, Tx};
 use super::{
-    Accepted, Backlog, Cancelled, Claim, Dispatch, Filter, Find, KeyRing, NewReply, NewRequest,
-    Permission, Replied, Report, Store, StoreError, StoreSettings,
+    Accepted, Backlog, Cancelled, Carriage, Claim, Dispatch, Filter, Find, KeyRing, NewReply,
+    NewRequest, Permission, Replied, Report, Store, StoreError, StoreSettings,
 };
 use crate::clock::{Entropy, random};
 use crate::domain::contact::Address;
@@ -61,7 +61,47 @@ pub(super) enum Written {
 }
 
 impl Inner {
-    pub(super) async fn apply(&self, tx: &mut Tx, write: &Write) -> Result<Written, StoreError> {
+    /// Applies the writes of one transaction. All came at the same time, so any order is right: the triggers go first, together.
+    pub(super) async fn apply_all(
+        &self,
+        tx: &mut Tx,
+        writes: &[&Write],
+    ) -> Result<Vec<Written>, StoreError> {
+        let mut all: Vec<Option<Written>> = vec![None; writes.len()];
+        let fresh: Vec<(usize, &NewRequest)> = writes
+            .iter()
+            .enumerate()
+            .filter_map(|(at, write)| match write {
+                Write::Accept(new)
+                    if !new.dry_run && !matches!(new.carriage, Carriage::Call { .. }) =>
+                {
+                    Some((at, new.as_ref()))
+                }
+                Write::Accept(_)
+                | Write::Dispatch(_)
+                | Write::Report(_)
+                | Write::Status { .. }
+                | Write::Reached { .. }
+                | Write::Reply(_) => None,
+            })
+            .collect();
+        if !fresh.is_empty() {
+            let news: Vec<&NewRequest> = fresh.iter().map(|(_, new)| *new).collect();
+            for ((at, _), accepted) in fresh.iter().zip(self.accept_fresh(tx, &news).await?) {
+                all[*at] = accepted.map(Written::Accepted);
+            }
+        }
+        let mut written = Vec::with_capacity(writes.len());
+        for (write, done) in writes.iter().zip(all) {
+            written.push(match done {
+                Some(done) => done,
+                None => self.apply(tx, write).await?,
+            });
+        }
+        Ok(written)
+    }
+
+    async fn apply(&self, tx: &mut Tx, write: &Write) -> Result<Written, StoreError> {
         Ok(match write {
             Write::Accept(new) => Written::Accepted(self.accept(tx, new).await?),
             Write::Dispatch(dispatch) => Written::Permission(self.dispatch(tx, dispatch).await?),
@@ -142,6 +182,7 @@ impl SqlStore {
             super::carry::STATEMENTS,
             super::desks::STATEMENTS,
             super::read::STATEMENTS,
+            super::lock::STATEMENTS,
             super::record::STATEMENTS,
             super::reply::STATEMENTS,
             super::sums::STATEMENTS,

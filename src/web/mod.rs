@@ -183,15 +183,6 @@ impl<'a> RatingPage<'a> {
         })
     }
 
-    fn answer_word(&self) -> &'a str {
-        let at = self
-            .answered()
-            .and_then(|score| usize::from(score).checked_sub(1));
-        at.and_then(|at| self.scale.get(at))
-            .copied()
-            .unwrap_or_default()
-    }
-
     fn answered(&self) -> Option<u8> {
         match self.state {
             RatingState::Answered { score, .. } => Some(score),

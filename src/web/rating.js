@@ -118,7 +118,8 @@
       return false;
     }
     form.dataset.state = "answered";
-    show("ok", answer.message || say.thanks, answerInWords(answer.score || body.get("score")));
+    // Thanks for the words do not name the score; the other thanks do.
+    show("ok", answer.message || say.thanks, body.get("comment") ? answerInWords(answer.score || body.get("score")) : say.change);
     note.scrollIntoView({ block: "nearest" });
     return true;
   }

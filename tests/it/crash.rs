@@ -4,142 +4,35 @@
 //! are the rows. Where it is killed is drawn from a fixed seed; the test also fails if the kills hit nothing in flight.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 
 use crate::story;
 use crate::support::database::Database;
-use crate::support::{free_port, http as plain};
+use crate::support::http as plain;
+use crate::support::program::{Http, Program, once};
 
 /// Every 21st trigger has no address: 1,000 are asked and 50 are not.
 const TRIGGERS: usize = 1_050;
 const ASKED: usize = 1_000;
 const TASKS: usize = 16;
-const KILLS: usize = 12;
-/// Acknowledged operations between two kills, at most.
-const STRETCH: usize = 160;
+const KILLS: usize = 16;
+/// Acknowledged operations for each pair of kills.
+const STRETCH: usize = 240;
 /// Triggers of a task that wait for their reply, so that some are sent before they are answered.
 const WAITING: usize = 6;
-/// For one operation with all its repetitions, and for a start. Only a broken service comes near.
+/// For one operation with all its repetitions. Only a broken service comes near.
 const DEADLINE: Duration = Duration::from_secs(40);
-
-/// The program with its settings file; it is killed when dropped.
-struct Program {
-    config: PathBuf,
-    url: String,
-    child: Option<Child>,
-    folder: tempfile::TempDir,
-}
-
-impl Program {
-    fn new(database: &Database) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("onefive.toml");
-        let address = format!("127.0.0.1:{}", free_port());
-        let url = format!("http://{address}");
-        let mut settings = String::new();
-        for (name, value) in database.settings() {
-            let (section, key) = name.split_once("__").unwrap();
-            let (section, key) = (section.to_lowercase(), key.to_lowercase());
-            let number = value.parse::<u32>().map(|number| number.to_string());
-            let value = number.unwrap_or_else(|_| format!("{value:?}"));
-            writeln!(settings, "{section}.{key} = {value}").unwrap();
-        }
-        for listener in ["public", "api", "admin"] {
-            writeln!(settings, "server.{listener} = \"{address}\"").unwrap();
-        }
-        writeln!(settings, "server.public_url = \"{url}\"").unwrap();
-        writeln!(settings, "server.connections_per_peer = 1000").unwrap();
-        writeln!(settings, "channels.sms = \"sandbox\"").unwrap();
-        std::fs::write(&config, settings).unwrap();
-        Self {
-            config,
-            url,
-            child: None,
-            folder,
-        }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_onefive"));
-        command.args(arguments).arg("--config").arg(&self.config);
-        command
-    }
-
-    /// Runs a command of the command line; what it printed.
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    /// Starts it and waits until it answers; the key of its sandbox.
-    async fn start(&mut self, http: &Http) -> String {
-        let log = self.folder.path().join("log");
-        let log = std::fs::File::options().create(true).append(true).open(log);
-        let mut command = self.command(&["serve"]);
-        command.stdout(Stdio::null()).stderr(log.unwrap());
-        self.child = Some(command.spawn().unwrap());
-        let ready = async {
-            let mut ticks = interval(Duration::from_millis(10));
-            loop {
-                ticks.tick().await;
-                let livez = Request::get(format!("{}/livez", self.url));
-                if let Some((200, _)) = once(http, livez.body(Full::default()).unwrap()).await {
-                    break;
-                }
-            }
-        };
-        assert!(
-            timeout(DEADLINE, ready).await.is_ok(),
-            "it does not start: {}",
-            std::fs::read_to_string(self.folder.path().join("log")).unwrap()
-        );
-        let config = plain::get(&format!("{}/sandbox/config", self.url)).await;
-        config.json()["hook_key"].as_str().unwrap().to_owned()
-    }
-
-    /// SIGKILL: nothing is flushed, nothing is said.
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-type Http = Client<HttpConnector, Full<Bytes>>;
-
-/// One call; `None` if no whole answer came back.
-async fn once(http: &Http, request: Request<Full<Bytes>>) -> Option<(u16, Bytes)> {
-    let answer = timeout(DEADLINE, async {
-        let response = http.request(request).await.ok()?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.ok()?.to_bytes();
-        Some((status, body))
-    });
-    answer.await.ok()?
-}
 
 /// What a desk and its customers share, and what they remember.
 struct Crowd {
@@ -394,10 +287,15 @@ story!(
 
         for kill in 0..KILLS {
             let drawn = draw(15_000 + kill as u64);
-            let point = kill * STRETCH + usize::try_from(drawn).unwrap() % STRETCH;
+            let within = |most: usize| usize::try_from(drawn).unwrap() % most;
+            // Each second kill comes right after a start, while what the last one left is being tidied up.
+            let point = match kill % 2 {
+                0 => kill / 2 * STRETCH + within(STRETCH),
+                _ => *acknowledged.borrow() + within(16),
+            };
             let reached = acknowledged.wait_for(|count| *count >= point);
             timeout(DEADLINE, reached).await.expect("work").unwrap();
-            for _ in 0..drawn % 64 {
+            for _ in 0..drawn % 32 {
                 tokio::task::yield_now().await;
             }
             alive.send_replace(None);

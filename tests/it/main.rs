@@ -14,6 +14,22 @@
 
 mod support;
 
+mod api;
+mod api_keys;
+mod api_lists;
+mod architecture;
+mod bad_input;
+mod bad_posts;
+mod browser;
+mod chat;
+mod cli;
+mod contract;
 mod crash;
-mod journey;
+mod delivery;
+mod email;
+mod email_tls;
+mod hooks;
+mod limits;
 mod prometheus;
+mod sms;
+mod voice;

@@ -14,6 +14,7 @@ debian_parts=(
     /usr/lib/python3/dist-packages/yaml python3-yaml
     /usr/lib/python3.11/ensurepip       python3-venv
     /usr/bin/pkg-config                 pkg-config
+    /usr/bin/openssl                    openssl
     /usr/include/openssl/ssl.h          libssl-dev
 )
 

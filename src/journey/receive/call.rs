@@ -29,9 +29,10 @@ impl Journey {
         let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
         let slug = field("desk");
         // Only what can be a short name is looked for: it comes from an address that others write.
-        let desk = match is_slug(&slug) {
-            true => self.store.find_desk(&slug).await?,
-            false => None,
+        let desk = if is_slug(&slug) {
+            self.store.find_desk(&slug).await?
+        } else {
+            None
         };
         let Some(desk) = desk else {
             tracing::warn!(

@@ -329,6 +329,13 @@ impl Provider for Sandbox {
             };
             push(&mut self.shelf.lock().texts, text);
         }
+        // A call that is over must not ring again when the page is loaded anew.
+        if let (Inbound::Call { call, .. }, Answer::Goodbye { .. } | Answer::HangUp) =
+            (inbound, answer)
+        {
+            let over = call.expose();
+            self.shelf.lock().calls.retain(|kept| kept.call != over);
+        }
         HookReply {
             content_type: "application/json",
             body: hooks::answer(answer).to_string(),
@@ -408,5 +415,35 @@ mod tests {
             fields: std::collections::BTreeMap::new(),
         };
         assert_eq!(inbound, expected);
+    }
+
+    #[test]
+    fn a_call_that_is_over_rings_no_more() {
+        let provider = sandbox();
+        let shelf = &provider.sandbox().unwrap().shelf;
+        let call = format!("CA{}", "0".repeat(32));
+        let token = "token".to_owned();
+        shelf.lock().calls.push_back(Call {
+            call: call.clone(),
+            token: token.clone(),
+        });
+        let inbound = Inbound::Call {
+            token: Some(token.clone()),
+            call: Address::call(&call).unwrap(),
+            turn: 0,
+            key: None,
+            fields: std::collections::BTreeMap::new(),
+        };
+        let (say, language) = ("5?".to_owned(), "en-US");
+        let prompt = Answer::Prompt {
+            token,
+            say,
+            language,
+            turn: 0,
+        };
+        provider.answer(&inbound, &prompt);
+        assert_eq!(shelf.lock().calls.len(), 1, "it goes on");
+        provider.answer(&inbound, &Answer::HangUp);
+        assert!(shelf.lock().calls.is_empty());
     }
 }

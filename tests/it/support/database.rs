@@ -44,6 +44,14 @@ impl Database {
         }
     }
 
+    /// Another fresh database of the same kind.
+    pub(crate) async fn like(other: &Self) -> Self {
+        match other {
+            Self::Sqlite(_) => Self::sqlite(),
+            Self::Postgres { .. } => Self::postgres().await,
+        }
+    }
+
     /// The settings that use it.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         match self {
@@ -60,6 +68,25 @@ impl Database {
                 ),
             ],
         }
+    }
+
+    /// How many rows each table holds: equal before and after means that nothing was stored.
+    pub(crate) async fn rows(&self) -> Vec<(&'static str, i64)> {
+        let mut rows = Vec::new();
+        for (table, count) in [
+            ("desks", "select count(*) from desks"),
+            ("api_keys", "select count(*) from api_keys"),
+            ("requests", "select count(*) from requests"),
+            ("attempts", "select count(*) from attempts"),
+            ("replies", "select count(*) from replies"),
+            ("ratings", "select count(*) from ratings"),
+            ("opt_outs", "select count(*) from opt_outs"),
+            ("events", "select count(*) from events"),
+            ("totals", "select count(*) from totals"),
+        ] {
+            rows.push((table, self.number(count).await));
+        }
+        rows
     }
 
     /// A number from the database itself, past the service: `select count(*) …`.
@@ -79,6 +106,23 @@ impl Database {
                     .fetch_one(&mut connection)
                     .await
                     .unwrap()
+            }
+        }
+    }
+
+    /// Changes the database past the service, for what only time on the database's own clock would do; how many rows.
+    pub(crate) async fn execute(&self, sql: &'static str) -> u64 {
+        match self {
+            Self::Sqlite(folder) => {
+                let url = format!("sqlite:{}/onefive.db", folder.path().display());
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                let done = connection.execute(sql).await.unwrap();
+                done.rows_affected()
+            }
+            Self::Postgres { url, .. } => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                let done = connection.execute(sql).await.unwrap();
+                done.rows_affected()
             }
         }
     }

@@ -1,8 +1,12 @@
 //! What every story needs: a running service with a clock to turn, a desk with a key, and the real parts around it.
 
+pub(crate) mod browser;
 pub(crate) mod database;
 pub(crate) mod http;
 pub(crate) mod mail;
+pub(crate) mod program;
+pub(crate) mod prometheus;
+pub(crate) mod sandbox;
 pub(crate) mod stage;
 pub(crate) mod twilio;
 

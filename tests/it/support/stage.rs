@@ -187,6 +187,26 @@ impl Stage {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// What must move together when a rating is made on a channel: rows, events and the counter in `/metrics/totals`.
+    pub(crate) async fn ratings(&self, channel: &str) -> [i64; 3] {
+        let answer = http::get(&format!("{}/metrics/totals", self.url)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let label = format!("channel=\"{channel}\"");
+        let counted = answer
+            .body
+            .lines()
+            .filter(|line| line.starts_with("onefive_ratings_total{") && line.contains(&label))
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<i64>().unwrap())
+            .sum();
+        [
+            self.database.number("select count(*) from ratings").await,
+            self.database
+                .number("select count(*) from events where kind = 'rating.created'")
+                .await,
+            counted,
+        ]
+    }
+
     /// The end of a story: nothing is left half done, the double understood every call, and totals equal the rows.
     pub(crate) async fn finish(self) {
         assert_eq!(

@@ -169,21 +169,9 @@ impl FakeTwilio {
         self.state.ledger.lock().unwrap().messages.clone()
     }
 
-    /// The messages once there are at least `n`; panics if that takes too long.
-    pub(crate) async fn messages_once(&self, n: usize) -> Vec<SentMessage> {
-        self.wait(|ledger| ledger.messages.len() >= n).await;
-        self.messages()
-    }
-
     /// Every call update taken so far, in order.
     pub(crate) fn calls(&self) -> Vec<CallUpdate> {
         self.state.ledger.lock().unwrap().calls.clone()
-    }
-
-    /// The call updates once there are at least `n`; panics if that takes too long.
-    pub(crate) async fn calls_once(&self, n: usize) -> Vec<CallUpdate> {
-        self.wait(|ledger| ledger.calls.len() >= n).await;
-        self.calls()
     }
 
     /// How many requests came in, taken or not.

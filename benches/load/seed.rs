@@ -1,0 +1,141 @@
+//! Fills a database: with the sums of many desks for a large scrape, and with many ended requests for the cost of age.
+
+use onefive::domain::event::EventKind;
+use onefive::domain::request::State;
+use onefive::domain::statistics::ANSWER_SECONDS;
+
+use super::Fault;
+use super::stage::Stage;
+
+/// Desks, and touchpoints of each; with a series for each state, score and answer time that is 10,000 series.
+const DESKS: usize = 20;
+const TOUCHPOINTS: usize = 20;
+/// Rows written by one statement, which is one transaction.
+const STEP: i64 = 100_000;
+
+/// Sums in which every state, and every score in every answer time, has occurred at every touchpoint.
+pub(crate) async fn totals(stage: &Stage) -> Result<(), Fault> {
+    let id = if stage.is_sqlite() {
+        "randomblob(16)"
+    } else {
+        "gen_random_uuid()"
+    };
+    let numbers = |most: usize| {
+        format!("with recursive s(n) as (select 1 union all select n + 1 from s where n < {most})")
+    };
+    let desks = format!(
+        "insert into desks (id, slug, name, settings, created_at) {} select {id}, 'seed-' || n, 'Seed', '{{}}', 1 from s",
+        numbers(DESKS)
+    );
+    stage.execute(desks).await?;
+    let states = [
+        State::Scheduled,
+        State::Sent,
+        State::Delivered,
+        State::Reached,
+        State::Expired,
+    ];
+    let mut kinds: Vec<String> = states
+        .iter()
+        .map(|state| {
+            format!(
+                "('{}', {}, 0, -1)",
+                EventKind::for_state(*state).as_str(),
+                state.bit()
+            )
+        })
+        .collect();
+    kinds.push(format!(
+        "('{}', 0, 3, -1)",
+        EventKind::RatingChanged.as_str()
+    ));
+    for score in 1..=5 {
+        for bucket in 0..=ANSWER_SECONDS.len() {
+            let (kind, entered) = (EventKind::RatingCreated.as_str(), State::Answered.bit());
+            kinds.push(format!("('{kind}', {entered}, {score}, {bucket})"));
+        }
+    }
+    let sums = format!(
+        "insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at) {}, \
+         k(kind, entered, score, bucket) as (values {}) select d.id, k.kind, 'sms', 'place-' || s.n, k.entered, '', k.score, \
+         k.bucket, 7, 7000, 1 from desks d cross join s cross join k where d.slug like 'seed-%'",
+        numbers(TOUCHPOINTS),
+        kinds.join(", ")
+    );
+    stage.execute(sums).await
+}
+
+/// Requests from `from` on, up to `to` of them, each answered long ago: copies of the first one in the database, which has to
+/// be answered, with identifiers in the order of time and random conversations.
+pub(crate) async fn ended(stage: &Stage, from: i64, to: i64) -> Result<(), Fault> {
+    for table in ["requests", "events", "replies", "ratings"] {
+        let columns = if stage.is_sqlite() {
+            format!("select name from pragma_table_info('{table}')")
+        } else {
+            format!(
+                "select column_name::text from information_schema.columns where table_name = '{table}' order by ordinal_position"
+            )
+        };
+        let columns = stage.names(columns).await?;
+        let values: Vec<String> = columns
+            .iter()
+            .map(|column| value(stage.is_sqlite(), table, column))
+            .collect();
+        let mut first = from;
+        while first < to {
+            let last = to.min(first + STEP) - 1;
+            let numbers = if stage.is_sqlite() {
+                format!(
+                    "(with recursive s(n) as (select {first} union all select n + 1 from s where n < {last}) select n from s)"
+                )
+            } else {
+                format!("generate_series({first}::bigint, {last}::bigint) as s(n)")
+            };
+            let answered = if table == "requests" {
+                "state = 'answered'"
+            } else {
+                "true"
+            };
+            let sql = format!(
+                "insert into {table} ({}) select {} from (select * from {table} where {answered} limit 1) t cross join {numbers}",
+                columns.join(", "),
+                values.join(", ")
+            );
+            stage.execute(sql).await?;
+            first = last + 1;
+        }
+    }
+    let settle = if stage.is_sqlite() {
+        "pragma wal_checkpoint(truncate)"
+    } else {
+        "vacuum analyze"
+    };
+    stage.execute(settle.to_owned()).await
+}
+
+fn value(sqlite: bool, table: &str, column: &str) -> String {
+    // Milliseconds of the year 2020 in front, as in the identifiers that the service makes.
+    let id = if sqlite {
+        "unhex(printf('%012x70008%015x', 1600000000000 + n, n))"
+    } else {
+        "(lpad(to_hex(1600000000000 + n), 12, '0') || '70008' || lpad(to_hex(n), 15, '0'))::uuid"
+    };
+    let random = if sqlite {
+        "lower(hex(randomblob(8)))"
+    } else {
+        "substr(md5(random()::text), 1, 16)"
+    };
+    let hash = if sqlite {
+        "randomblob(16)"
+    } else {
+        "uuid_send(gen_random_uuid())"
+    };
+    match (table, column) {
+        ("requests", "conversation") => random.to_owned(),
+        ("requests", "pair_key" | "address_hash" | "contact_hash") => hash.to_owned(),
+        ("requests", "listening") => "0".to_owned(),
+        ("events", "folded") => "1".to_owned(),
+        (_, "id" | "request_id") => id.to_owned(),
+        _ => format!("t.{column}"),
+    }
+}

@@ -1,0 +1,156 @@
+//! What a new request looks like: its first state, its row and its first event.
+
+use super::accept::NO_KEY;
+use super::bulk::{Owned, owned};
+use super::dialect::Value;
+use super::lock::Held;
+use super::record::free_slot;
+use super::row::{agent_kind_word, phase_word, place, reason_word};
+use super::sql::Inner;
+use super::{Carriage, NewRequest, StoreError};
+use crate::domain::delivery::DeliveryState;
+use crate::domain::event::EventKind;
+use crate::domain::policy::Suppression;
+use crate::domain::request::{History, Request, State};
+use crate::domain::time::Timestamp;
+
+impl Inner {
+    pub(super) fn born(new: &NewRequest, reason: Option<Suppression>) -> Held {
+        let (state, delivery, attempts) = match (reason, &new.carriage) {
+            (Some(_), _) => (State::Suppressed, DeliveryState::None, 0),
+            (None, Carriage::Queue) => (State::Scheduled, DeliveryState::Queued, 0),
+            (None, Carriage::Answer) => (State::Sent, DeliveryState::None, 0),
+            (None, Carriage::Call { .. }) => (State::Sent, DeliveryState::Accepted, 1),
+        };
+        let history = History {
+            created_at: new.now,
+            sent_at: (state == State::Sent).then_some(new.now),
+            ended_at: (state == State::Suppressed).then_some(new.now),
+            ..History::default()
+        };
+        Held {
+            fence: 0,
+            listening: state != State::Suppressed,
+            listen_until: new.expires_at,
+            next_at: new.due_at,
+            request: Request {
+                desk: new.desk,
+                id: new.id,
+                channel: new.channel.clone(),
+                sender: new.sender.clone(),
+                contact: new.contact.clone(),
+                conversation: new.conversation.clone(),
+                resolution: new.resolution.clone(),
+                attribution: new.attribution.clone(),
+                mail: new.mail.clone(),
+                metadata: new.metadata.clone(),
+                state,
+                reason,
+                history,
+                due_at: new.due_at,
+                expires_at: new.expires_at,
+                delivery,
+                attempts,
+                delivery_code: String::new(),
+            },
+        }
+    }
+
+    /// The row of a new request.
+    pub(super) fn row(
+        &self,
+        new: &NewRequest,
+        held: &Held,
+        pair_key: &[u8],
+        key: &[u8],
+    ) -> Result<Vec<Owned>, StoreError> {
+        let request = &held.request;
+        let about = &request.attribution;
+        let plain = serde_json::to_vec(&request.contact)
+            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let sealed = self.keys.seal(
+            self.entropy.as_ref(),
+            &place("requests.contact", request.desk, request.id.uuid()),
+            &plain,
+        );
+        let address_hash = self.address_hash(&request.contact.address);
+        let contact_hash = if request.contact.id.is_empty() {
+            address_hash
+        } else {
+            self.keys
+                .lookup(&[b"contact", request.contact.id.as_bytes()])
+        };
+        // A duplicate does not stand for the resolution: the first one does.
+        let slot = match request.reason {
+            Some(Suppression::Duplicate) => free_slot(request.id),
+            _ => request.resolution.clone(),
+        };
+        let mail = match &request.mail {
+            Some(mail) => serde_json::to_string(mail)
+                .map_err(|error| StoreError::Corrupt(error.to_string()))?,
+            None => String::new(),
+        };
+        let metadata = request.metadata.to_string();
+        let int = Value::Int;
+        Ok(owned(&[
+            Value::Id(request.desk.uuid()),
+            Value::Id(request.id.uuid()),
+            Value::Text(request.channel.as_str()),
+            Value::Text(&request.sender),
+            Value::Bytes(pair_key),
+            int(i64::from(held.listening)),
+            int(held.listen_until.as_millis()),
+            Value::Bytes(&address_hash),
+            Value::Bytes(&contact_hash),
+            Value::Bytes(&sealed),
+            Value::Text(&request.conversation),
+            Value::Text(&request.resolution),
+            Value::Text(&slot),
+            Value::Bytes(key),
+            Value::Bytes(&new.fingerprint),
+            Value::Text(&about.agent.id),
+            Value::Text(&about.agent.name),
+            Value::Text(agent_kind_word(about.agent.kind)),
+            Value::Text(&about.team),
+            Value::Text(&about.queue),
+            Value::Text(&about.touchpoint),
+            Value::Text(phase_word(about.phase)),
+            Value::Text(&about.topic),
+            Value::Text(&about.language),
+            Value::Text(&about.timezone),
+            int(i64::from(about.switches)),
+            Value::Text(&mail),
+            Value::Text(&metadata),
+            Value::Text(request.state.as_str()),
+            Value::Text(reason_word(request.reason)),
+            int(request.history.created_at.as_millis()),
+            int(request.due_at.as_millis()),
+            int(request.expires_at.as_millis()),
+            int(request.history.sent_at.map_or(0, Timestamp::as_millis)),
+            int(request.history.ended_at.map_or(0, Timestamp::as_millis)),
+            Value::Bytes(new.link.as_ref().map_or(NO_KEY, |hash| &hash.0)),
+            Value::Text(request.delivery.as_str()),
+            int(request.attempts),
+            int(held.next_at.as_millis()),
+        ]))
+    }
+}
+
+/// The event that a request begins with, and the states that it enters by it.
+pub(super) const fn beginning(state: State) -> (EventKind, i64) {
+    match state {
+        State::Suppressed => (EventKind::RequestSuppressed, State::Suppressed.bit()),
+        // Handed out in the answer: decided and sent in one go.
+        State::Sent => (
+            EventKind::RequestSent,
+            State::Scheduled.bit() | State::Sent.bit(),
+        ),
+        State::Scheduled
+        | State::Delivered
+        | State::Reached
+        | State::Answered
+        | State::Expired
+        | State::Cancelled
+        | State::Failed => (EventKind::RequestScheduled, State::Scheduled.bit()),
+    }
+}

@@ -1,0 +1,7 @@
+//! What people see, in a real browser: clicked, typed and looked at, in light and dark, on a phone and on a desktop.
+
+mod docs;
+mod looks;
+mod rating;
+mod sandbox;
+mod widget;
