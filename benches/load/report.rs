@@ -206,7 +206,10 @@ const ALSO: &[(&str, &str, &str)] = &[
 pub(crate) fn print_also(samples: &Samples) {
     println!();
     for (label, name, unit) in ALSO {
-        println!("{label:<50} {:>16}", with_unit(samples.median(name), unit));
+        let value = samples.median(name);
+        if !value.is_nan() {
+            println!("{label:<50} {:>16}", with_unit(value, unit));
+        }
     }
 }
 

@@ -93,6 +93,8 @@ create unique index requests_link on requests (link_hash) where link_hash <> '\x
 create index requests_due on requests (next_at) where delivery = 'queued';
 -- What a dead worker may have left behind.
 create index requests_leased on requests (lease_until) where delivery in ('claimed', 'dispatching');
+-- What may or may not have been sent: few, and to be seen at every scrape.
+create index requests_unknown on requests (next_at) where delivery = 'unknown';
 -- What has waited long enough.
 create index requests_waiting on requests (listen_until) where listening = 1;
 
@@ -115,7 +117,7 @@ create table attempts (
 create unique index attempts_token on attempts (token_hash);
 
 -- What came back, as it came. Keyed by the request first: a table-wide unique index on the provider's random ids would
--- dirty one page per reply, and a repeated webhook always finds the same request.
+-- dirty one page per reply, and a repeated webhook finds the same request as long as that waits for replies.
 create table replies (
     desk_id uuid not null,
     request_id uuid not null,

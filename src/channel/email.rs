@@ -97,12 +97,12 @@ struct Choice {
 .card { background-color: #22252c !important; }
 .words { color: #f1f3f6 !important; }
 .small, .small a { color: #b4bac4 !important; }
-.choice { background-color: #2f6fed !important; }
+.choice { background-color: #13866c !important; }
 }
 </style>
 </head>
-<body class="page" style="margin:0;padding:0;background-color:#f3f4f6;">
-<table role="presentation" class="page" width="100%" cellpadding="0" cellspacing="0" border="0" style="background-color:#f3f4f6;">
+<body class="page" style="margin:0;padding:0;background-color:#f5f4ef;">
+<table role="presentation" class="page" width="100%" cellpadding="0" cellspacing="0" border="0" style="background-color:#f5f4ef;">
 <tr><td align="center" style="padding:16px 8px;">
 <table role="presentation" class="card" width="100%" cellpadding="0" cellspacing="0" border="0" style="max-width:480px;background-color:#ffffff;border-radius:8px;">
 <tr><td class="words" style="padding:24px 24px 0;font:16px/1.5 Arial,Helvetica,sans-serif;color:#1b1f27;">{{ greeting }}</td></tr>
@@ -110,7 +110,7 @@ struct Choice {
 <tr><td class="words" style="padding:8px 24px;font:16px/1.5 Arial,Helvetica,sans-serif;color:#1b1f27;">{{ instruction }}</td></tr>
 {%- for choice in choices %}
 <tr><td style="padding:4px 24px;">
-<table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0"><tr><td class="choice" bgcolor="#1d4ed8" style="background-color:#1d4ed8;border-radius:6px;">
+<table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0"><tr><td class="choice" bgcolor="#0b6b57" style="background-color:#0b6b57;border-radius:6px;">
 <a href="{{ choice.url }}" aria-label="{{ choice.label }}" style="display:block;padding:12px 16px;font:bold 16px/20px Arial,Helvetica,sans-serif;color:#ffffff;text-decoration:none;"><span style="display:inline-block;width:28px;">{{ choice.score }}</span>{{ choice.word }}</a>
 </td></tr></table>
 </td></tr>

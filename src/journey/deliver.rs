@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// A worker that was stopped for longer than this between committing and sending (a paused process, a swapped-out machine)
 /// does not send: somebody else may already think it dead.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// New work is claimed once this part of the capacity is free.
+const CLAIM_SHARE: usize = 16;
 /// How often a report is repeated while the database does not answer. After that the sweeper makes it unknown.
 const REPORT_TRIES: u32 = 5;
 
@@ -71,7 +73,9 @@ impl Deliverer {
         let mut flying = JoinSet::new();
         while !stop.is_cancelled() {
             let free = self.in_flight.saturating_sub(flying.len());
-            let claimed = if free > 0 {
+            // Claims are made in batches: one for each message that comes back would be one transaction a message.
+            let worth_it = free * CLAIM_SHARE >= self.in_flight;
+            let claimed = if worth_it {
                 self.launch(&mut flying, free).await
             } else {
                 0
@@ -82,7 +86,7 @@ impl Deliverer {
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(_) = flying.join_next() => {}
-                () = self.journey.bell.notified(), if free > 0 => {}
+                () = self.journey.bell.notified(), if worth_it => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
             while flying.try_join_next().is_some() {}

@@ -127,8 +127,8 @@ pub trait Provider: Send + Sync {
     /// What we say back to the provider for an inbound call.
     fn answer(&self, inbound: &Inbound, answer: &Answer) -> HookReply;
 
-    /// Whether it confirms STOP by itself, so that we must not confirm too.
-    fn confirms_stop(&self) -> bool {
+    /// Whether it answers this text by itself (STOP, START, HELP and the like), so that we must not answer too.
+    fn answers_itself(&self, _text: &str) -> bool {
         false
     }
 

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use super::born::beginning;
 use super::bulk::owned;
-use super::dialect::{Sql, Tx, Value};
+use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::sql::Inner;
+use super::tx::Tx;
 use super::{Accepted, Carriage, NewRequest, Pair, StoreError};
 use crate::domain::delivery::DeliveryState;
 use crate::domain::id::{DeskId, RequestId};

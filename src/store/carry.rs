@@ -3,10 +3,11 @@
 //! Leases are measured on the database's clock, so that replicas whose clocks differ cannot hold one row together.
 
 use super::bulk::owned;
-use super::dialect::{Sql, Tx, Value};
+use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::row::{self, request_columns};
 use super::sql::Inner;
+use super::tx::Tx;
 use super::{Claim, Dispatch, Find, Permission, Report, StoreError};
 use crate::domain::delivery::{DeliveryState, Evidence, Outcome, Status};
 use crate::domain::event::EventKind;

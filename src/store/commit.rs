@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::sql::{Inner, Write, Written};
+use super::sql::Inner;
+use super::write::{Write, Written};
 use super::{StoreError, StoreSettings};
 
 /// How often a write is repeated when somebody else wrote the same row at the same time.

@@ -10,10 +10,11 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
+use sqlx::{PgPool, Row as _, SqlitePool};
 use uuid::Uuid;
 
-use super::bulk::{Column, Owned, Pending, columns};
+use super::bulk::Pending;
+use super::tx::{Link, Tx};
 use super::{StoreError, StoreSettings};
 
 /// A statement. Constants only: nothing is ever built from text.
@@ -47,6 +48,7 @@ pub(super) enum Value<'a> {
     Set(&'a [[u8; 16]]),
 }
 
+/// A statement with its parameters.
 macro_rules! bound {
     ($text:expr, $values:expr, $set:ident) => {{
         let mut query = sqlx::query($text);
@@ -63,8 +65,10 @@ macro_rules! bound {
     }};
 }
 
+pub(super) use bound;
+
 /// A set as SQLite's `json_each` reads it.
-fn json(set: &[[u8; 16]]) -> String {
+pub(super) fn json(set: &[[u8; 16]]) -> String {
     let texts: Vec<String> = set
         .iter()
         .map(|bytes| format!("\"{}\"", hex::encode(bytes)))
@@ -73,7 +77,7 @@ fn json(set: &[[u8; 16]]) -> String {
 }
 
 /// A set as PostgreSQL's `any` reads it.
-fn array(set: &[[u8; 16]]) -> Vec<Vec<u8>> {
+pub(super) fn array(set: &[[u8; 16]]) -> Vec<Vec<u8>> {
     set.iter().map(|bytes| bytes.to_vec()).collect()
 }
 
@@ -130,6 +134,7 @@ impl Database {
                 SqlitePoolOptions::new()
                     .max_connections(connections)
                     .acquire_timeout(wait)
+                    .test_before_acquire(false)
             };
             let write = pool(1).connect_with(options.clone()).await?;
             let read = pool(4).connect_with(options.read_only(true)).await?;
@@ -148,6 +153,9 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
             .acquire_timeout(wait)
+            // A ping before each use would be a round trip more; a connection that died is seen by its first statement, and
+            // a write that failed so is repeated by whoever waits for it.
+            .test_before_acquire(false)
             .connect_with(options)
             .await?;
         Ok(Self::Postgres(pool))
@@ -261,123 +269,6 @@ impl Database {
                     .collect()
             }
         })
-    }
-}
-
-/// A transaction. Dropping it rolls back.
-pub(super) struct Tx {
-    link: Link,
-    /// Rows that nobody reads before the commit, inserted together then.
-    pub(super) pending: Pending,
-}
-
-enum Link {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
-}
-
-impl Tx {
-    /// Runs a statement; the number of rows it touched.
-    pub(super) async fn execute(
-        &mut self,
-        sql: Sql,
-        values: &[Value<'_>],
-    ) -> Result<u64, StoreError> {
-        Ok(match &mut self.link {
-            Link::Sqlite(tx) => bound!(sql.sqlite, values, json)
-                .execute(&mut **tx)
-                .await?
-                .rows_affected(),
-            Link::Postgres(tx) => bound!(sql.postgres, values, array)
-                .execute(&mut **tx)
-                .await?
-                .rows_affected(),
-        })
-    }
-
-    pub(super) async fn rows(
-        &mut self,
-        sql: Sql,
-        values: &[Value<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
-        Ok(match &mut self.link {
-            Link::Sqlite(tx) => bound!(sql.sqlite, values, json)
-                .fetch_all(&mut **tx)
-                .await?
-                .into_iter()
-                .map(Row::Sqlite)
-                .collect(),
-            Link::Postgres(tx) => bound!(sql.postgres, values, array)
-                .fetch_all(&mut **tx)
-                .await?
-                .into_iter()
-                .map(Row::Postgres)
-                .collect(),
-        })
-    }
-
-    pub(super) async fn row(
-        &mut self,
-        sql: Sql,
-        values: &[Value<'_>],
-    ) -> Result<Option<Row>, StoreError> {
-        Ok(self.rows(sql, values).await?.pop())
-    }
-
-    /// Inserts rows: one by one on SQLite, where a statement costs no way to a server; as one statement over arrays on
-    /// PostgreSQL. The statement gives back the `id` of each row that was new; these are returned.
-    pub(super) async fn insert_all(
-        &mut self,
-        sql: Sql,
-        rows: &[Vec<Owned>],
-    ) -> Result<Vec<Uuid>, StoreError> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut new = Vec::with_capacity(rows.len());
-        match &mut self.link {
-            Link::Sqlite(tx) => {
-                for row in rows {
-                    let values: Vec<Value<'_>> = row.iter().map(Owned::as_value).collect();
-                    let query = bound!(sql.sqlite, &values, json);
-                    if let Some(row) = query.fetch_optional(&mut **tx).await? {
-                        new.push(row.try_get("id")?);
-                    }
-                }
-            }
-            Link::Postgres(tx) => {
-                let mut query = sqlx::query(sql.postgres);
-                for column in columns(rows) {
-                    query = match column {
-                        Column::Ids(ids) => query.bind(ids),
-                        Column::Ints(ints) => query.bind(ints),
-                        Column::Texts(texts) => query.bind(texts),
-                        Column::Bytes(bytes) => query.bind(bytes),
-                    };
-                }
-                for row in query.fetch_all(&mut **tx).await? {
-                    new.push(row.try_get("id")?);
-                }
-            }
-        }
-        Ok(new)
-    }
-
-    /// Inserts what is pending. Called by whoever is about to read it, and by [`Self::commit`].
-    pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
-        for (sql, rows) in self.pending.take() {
-            self.insert_all(sql, &rows).await?;
-        }
-        Ok(())
-    }
-
-    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
-        self.flush().await?;
-        match self.link {
-            Link::Sqlite(tx) => tx.commit().await?,
-            Link::Postgres(tx) => tx.commit().await?,
-        }
-        Ok(())
     }
 }
 

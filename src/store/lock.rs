@@ -1,8 +1,9 @@
 //! Finding the request that a step is about, and locking its row until the step is committed.
 
-use super::dialect::{Row, Sql, Tx, Value};
+use super::dialect::{Row, Sql, Value};
 use super::row::{self, request_columns};
 use super::sql::Inner;
+use super::tx::Tx;
 use super::{Find, Pair, StoreError};
 use crate::domain::contact::Address;
 use crate::domain::delivery::DeliveryState;

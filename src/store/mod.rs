@@ -37,6 +37,8 @@ mod reply;
 mod row;
 mod sql;
 mod sums;
+mod tx;
+mod write;
 
 pub use calls::{
     Accepted, Backlog, Cancelled, Carriage, Claim, Dispatch, Filter, Find, NewReply, NewRequest,

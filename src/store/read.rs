@@ -54,9 +54,15 @@ macro_rules! ratings_where {
 
 const RATINGS: Sql = ratings_where!("");
 const RATINGS_CONVERSATION: Sql = ratings_where!("and requests.conversation = $8");
+/// Each part's condition is that of a partial index, so the cost is what is being carried and not what was ever asked. What has
+/// ended does not count: nobody waits for it.
 const BACKLOG: Sql = Sql::both(
     "select delivery, cast(count(*) as bigint) as n, cast(min(next_at) as bigint) as oldest from requests \
-     where delivery in ('queued', 'claimed', 'dispatching', 'unknown') and state = 'scheduled' group by delivery",
+     where delivery = 'queued' and state = 'scheduled' group by delivery \
+     union all select delivery, cast(count(*) as bigint), cast(min(next_at) as bigint) from requests \
+     where delivery in ('claimed', 'dispatching') and state = 'scheduled' group by delivery \
+     union all select delivery, cast(count(*) as bigint), cast(min(next_at) as bigint) from requests \
+     where delivery = 'unknown' and state = 'scheduled' group by delivery",
 );
 
 #[cfg(test)]

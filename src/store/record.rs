@@ -2,10 +2,11 @@
 
 use super::StoreError;
 use super::bulk::owned;
-use super::dialect::{Sql, Tx, Value};
+use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::row::reason_word;
 use super::sql::Inner;
+use super::tx::Tx;
 use crate::domain::contact::Address;
 use crate::domain::delivery::{Evidence, Position, Step, step};
 use crate::domain::event::{Event, EventKind};

@@ -2,10 +2,11 @@
 //! totals), and the request's new state. Also what ends a request without a reply: taking it back, and time.
 
 use super::bulk::owned;
-use super::dialect::{Sql, Tx, Value};
+use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::row::{place, rating_columns};
 use super::sql::Inner;
+use super::tx::Tx;
 use super::{Cancelled, NewReply, Replied, StoreError};
 use crate::domain::delivery::Evidence;
 use crate::domain::event::EventKind;

@@ -7,10 +7,11 @@ use tokio::sync::RwLock;
 use tokio_util::task::TaskTracker;
 
 use super::commit::GroupCommit;
-use super::dialect::{Database, Sql, Tx};
+use super::dialect::{Database, Sql};
+use super::write::{Write, Written};
 use super::{
-    Accepted, Backlog, Cancelled, Carriage, Claim, Dispatch, Filter, Find, KeyRing, NewReply,
-    NewRequest, Permission, Replied, Report, Store, StoreError, StoreSettings,
+    Accepted, Backlog, Cancelled, Claim, Dispatch, Filter, Find, KeyRing, NewReply, NewRequest,
+    Permission, Replied, Report, Store, StoreError, StoreSettings,
 };
 use crate::clock::{Entropy, random};
 use crate::domain::contact::Address;
@@ -31,98 +32,7 @@ pub(super) struct Inner {
     pub(super) lease_ms: i64,
 }
 
-/// A write that shares its transaction with others.
-#[derive(Debug, Clone)]
-pub(super) enum Write {
-    Accept(Box<NewRequest>),
-    Dispatch(Dispatch),
-    Report(Report),
-    Status {
-        token: TokenHash,
-        provider_id: String,
-        status: Status,
-        now: Timestamp,
-    },
-    Reached {
-        find: Find,
-        now: Timestamp,
-    },
-    Reply(Box<NewReply>),
-}
-
-/// What a write came to.
-#[derive(Debug, Clone)]
-pub(super) enum Written {
-    Accepted(Accepted),
-    Permission(Permission),
-    Reported(bool),
-    Request(Option<Box<Request>>),
-    Replied(Option<Box<Replied>>),
-}
-
 impl Inner {
-    /// Applies the writes of one transaction. All came at the same time, so any order is right: the triggers go first, together.
-    pub(super) async fn apply_all(
-        &self,
-        tx: &mut Tx,
-        writes: &[&Write],
-    ) -> Result<Vec<Written>, StoreError> {
-        let mut all: Vec<Option<Written>> = vec![None; writes.len()];
-        let fresh: Vec<(usize, &NewRequest)> = writes
-            .iter()
-            .enumerate()
-            .filter_map(|(at, write)| match write {
-                Write::Accept(new)
-                    if !new.dry_run && !matches!(new.carriage, Carriage::Call { .. }) =>
-                {
-                    Some((at, new.as_ref()))
-                }
-                Write::Accept(_)
-                | Write::Dispatch(_)
-                | Write::Report(_)
-                | Write::Status { .. }
-                | Write::Reached { .. }
-                | Write::Reply(_) => None,
-            })
-            .collect();
-        if !fresh.is_empty() {
-            let news: Vec<&NewRequest> = fresh.iter().map(|(_, new)| *new).collect();
-            for ((at, _), accepted) in fresh.iter().zip(self.accept_fresh(tx, &news).await?) {
-                all[*at] = accepted.map(Written::Accepted);
-            }
-        }
-        let mut written = Vec::with_capacity(writes.len());
-        for (write, done) in writes.iter().zip(all) {
-            written.push(match done {
-                Some(done) => done,
-                None => self.apply(tx, write).await?,
-            });
-        }
-        Ok(written)
-    }
-
-    async fn apply(&self, tx: &mut Tx, write: &Write) -> Result<Written, StoreError> {
-        Ok(match write {
-            Write::Accept(new) => Written::Accepted(self.accept(tx, new).await?),
-            Write::Dispatch(dispatch) => Written::Permission(self.dispatch(tx, dispatch).await?),
-            Write::Report(report) => Written::Reported(self.report(tx, report).await?),
-            Write::Status {
-                token,
-                provider_id,
-                status,
-                now,
-            } => Written::Request(
-                self.status(tx, *token, provider_id, status, *now)
-                    .await?
-                    .map(Box::new),
-            ),
-            Write::Reached { find, now } => {
-                Written::Request(self.reached(tx, find, *now).await?.map(Box::new))
-            }
-            Write::Reply(new) => Written::Replied(self.reply(tx, new).await?.map(Box::new)),
-        })
-    }
-
     /// Ten random bytes, for an identifier.
     pub(super) fn random(&self) -> [u8; 10] {
         random(self.entropy.as_ref())

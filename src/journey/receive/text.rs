@@ -51,18 +51,23 @@ impl Journey {
             return Ok(Answer::Silence);
         };
         let desk = self.desk_of(&replied.request).await?;
-        Ok(text_back(provider, &replied, &desk).map_or(Answer::Silence, Answer::Text))
+        Ok(text_back(provider, body, &replied, &desk).map_or(Answer::Silence, Answer::Text))
     }
 }
 
 /// The text message back, if any. One confirmation of STOP in all: where the provider confirms, we say nothing.
-fn text_back(provider: &dyn Provider, replied: &Replied, desk: &Desk) -> Option<String> {
+fn text_back(
+    provider: &dyn Provider,
+    body: &str,
+    replied: &Replied,
+    desk: &Desk,
+) -> Option<String> {
     if replied.repeated {
         return None;
     }
     let words = wording::of(language(&replied.request, desk));
     let named = |text: &str| wording::fill(text, &[("desk", &desk.name)]);
-    let by_us = !provider.confirms_stop();
+    let by_us = !provider.answers_itself(body);
     match &replied.effect {
         Effect::Rated(score, comment) if comment.is_empty() => {
             Some(words.with_score(&words.sms.thanks_invite, score.get()))

@@ -109,9 +109,27 @@ impl Provider for Twilio {
         }
     }
 
-    /// Twilio confirms the single-word opt-outs itself, and blocks the number.
-    fn confirms_stop(&self) -> bool {
-        true
+    /// Twilio answers a message that is nothing but one of its words, and blocks or unblocks the number; a sentence such as
+    /// "stop texting me" reaches us as any text and is ours to confirm (Twilio's support for opt-out keywords).
+    fn answers_itself(&self, text: &str) -> bool {
+        const WORDS: [&str; 13] = [
+            "STOP",
+            "STOPALL",
+            "UNSUBSCRIBE",
+            "CANCEL",
+            "END",
+            "QUIT",
+            "REVOKE",
+            "OPTOUT",
+            "START",
+            "YES",
+            "UNSTOP",
+            "HELP",
+            "INFO",
+        ];
+        WORDS
+            .iter()
+            .any(|word| text.trim().eq_ignore_ascii_case(word))
     }
 }
 
