@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::born::beginning;
-use super::bulk::owned;
+use super::bulk::{Insert, insert, owned};
 use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::sql::Inner;
@@ -30,34 +30,32 @@ const OPTED_OUT_OF: Sql = Sql::each(
     "select address_hash, channel, desk_id from opt_outs where address_hash = any($1::bytea[])",
 );
 const HANG_UP: Sql = Sql::both("update requests set listening = 0 where desk_id = $1 and id = $2");
-const INSERT: Sql = Sql::each(
+const INSERT: Insert = insert!(
     "insert into requests (desk_id, id, channel, sender, pair_key, listening, listen_until, address_hash, \
      contact_hash, contact, conversation, resolution, slot, idempotency_key, fingerprint, agent_id, \
      agent_name, agent_kind, team, queue, touchpoint, phase, topic, language, timezone, switches, mail, \
      metadata, state, reason, created_at, due_at, expires_at, sent_at, ended_at, link_hash, delivery, \
-     attempts, next_at, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, fence) \
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-     $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, 0, 0, 0, '', \
-     '', 0, 0) on conflict do nothing returning id",
-    "insert into requests (desk_id, id, channel, sender, pair_key, listening, listen_until, address_hash, \
-     contact_hash, contact, conversation, resolution, slot, idempotency_key, fingerprint, agent_id, \
-     agent_name, agent_kind, team, queue, touchpoint, phase, topic, language, timezone, switches, mail, \
-     metadata, state, reason, created_at, due_at, expires_at, sent_at, ended_at, link_hash, delivery, \
-     attempts, next_at, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, fence) \
-     select u.*, 0, 0, 0, '', '', 0, 0 from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], \
-     $5::bytea[], $6::bigint[], $7::bigint[], $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], \
-     $12::text[], $13::text[], $14::bytea[], $15::bytea[], $16::text[], $17::text[], $18::text[], $19::text[], \
-     $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::bigint[], $27::text[], \
-     $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], \
-     $35::bigint[], $36::bytea[], $37::text[], $38::bigint[], $39::bigint[]) u on conflict do nothing \
-     returning id",
+     attempts, next_at, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, \
+     fence)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+     ?, ?, ?, ?, ?, ?, 0, 0, 0, '', '', 0, 0)",
+    "$1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[], \
+     $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], $12::text[], $13::text[], $14::bytea[], \
+     $15::bytea[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], \
+     $22::text[], $23::text[], $24::text[], $25::text[], $26::bigint[], $27::text[], $28::text[], \
+     $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], \
+     $36::bytea[], $37::text[], $38::bigint[], $39::bigint[]",
+    ", 0, 0, 0, '', '', 0, 0",
+    " on conflict do nothing returning id"
 );
-pub(super) const ATTEMPT: Sql = Sql::each(
+pub(super) const ATTEMPT: Insert = insert!(
     "insert into attempts (desk_id, request_id, n, token_hash, provider, provider_id, state, started_at, \
-     ended_at, code) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, '') returning request_id as id",
-    "insert into attempts (desk_id, request_id, n, token_hash, provider, provider_id, state, started_at, \
-     ended_at, code) select u.*, '' from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bytea[], $5::text[], \
-     $6::text[], $7::text[], $8::bigint[], $9::bigint[]) u returning request_id as id",
+     ended_at, code)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, '')",
+    "$1::uuid[], $2::uuid[], $3::bigint[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::bigint[], \
+     $9::bigint[]",
+    ", ''",
+    " returning request_id as id"
 );
 
 #[cfg(test)]
@@ -68,8 +66,10 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("accept.opted_out", OPTED_OUT),
     ("accept.opted_out_of", OPTED_OUT_OF),
     ("accept.hang_up", HANG_UP),
-    ("accept.insert", INSERT),
-    ("accept.attempt", ATTEMPT),
+    ("accept.insert", INSERT.one()),
+    ("accept.insert_many", INSERT.many()),
+    ("accept.attempt", ATTEMPT.one()),
+    ("accept.attempt_many", ATTEMPT.many()),
 ];
 
 /// The most characters an idempotency key has; a longer one is refused at the door.

@@ -3,8 +3,57 @@
 
 use uuid::Uuid;
 
-use super::dialect::{Sql, Value};
+#[cfg(test)]
+use super::dialect::Sql;
+use super::dialect::Value;
 use super::{accept, record, reply};
+
+/// Rows that one statement inserts on SQLite; what is over goes row by row.
+pub(super) const ROWS: usize = 16;
+
+/// A statement that inserts rows: one, [`ROWS`] at once, and any number as arrays on PostgreSQL. All give back `id`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Insert {
+    pub(super) one: &'static str,
+    pub(super) many: &'static str,
+    pub(super) postgres: &'static str,
+}
+
+#[cfg(test)]
+impl Insert {
+    pub(super) const fn one(self) -> Sql {
+        Sql::each(self.one, self.postgres)
+    }
+
+    pub(super) const fn many(self) -> Sql {
+        Sql::each(self.many, self.postgres)
+    }
+}
+
+/// The table with its columns, one row of places and constants, the places as arrays, the constants again, and the end.
+macro_rules! insert {
+    ($table:literal, $row:literal, $arrays:literal, $constants:literal, $end:literal) => {
+        Insert {
+            one: concat!($table, " values ", $row, $end),
+            many: concat!(
+                $table, " values ", $row, ", ", $row, ", ", $row, ", ", $row, ", ", $row, ", ",
+                $row, ", ", $row, ", ", $row, ", ", $row, ", ", $row, ", ", $row, ", ", $row, ", ",
+                $row, ", ", $row, ", ", $row, ", ", $row, $end
+            ),
+            postgres: concat!(
+                $table,
+                " select u.*",
+                $constants,
+                " from unnest(",
+                $arrays,
+                ") u",
+                $end
+            ),
+        }
+    };
+}
+
+pub(super) use insert;
 
 /// A parameter that outlives the step that made it.
 #[derive(Debug, Clone)]
@@ -90,7 +139,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Everything that waits, with the statement that inserts it.
-    pub(super) fn take(&mut self) -> [(Sql, Vec<Vec<Owned>>); 4] {
+    pub(super) fn take(&mut self) -> [(Insert, Vec<Vec<Owned>>); 4] {
         let all = std::mem::take(self);
         [
             (accept::ATTEMPT, all.attempts),

@@ -1,7 +1,7 @@
 //! What every step of a request's life does: weigh evidence, save the row, write the event.
 
 use super::StoreError;
-use super::bulk::owned;
+use super::bulk::{Insert, insert, owned};
 use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::row::reason_word;
@@ -27,13 +27,14 @@ const LISTEN: Sql = Sql::both(
      (select 1 from requests o where o.pair_key = requests.pair_key and o.listening = 1)",
 );
 const RELEASE_SLOT: Sql = Sql::both("update requests set slot = $3 where desk_id = $1 and id = $2");
-pub(super) const EVENT: Sql = Sql::each(
+pub(super) const EVENT: Insert = insert!(
     "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, \
-     bucket, elapsed_ms, folded) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0) returning id",
-    "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, \
-     bucket, elapsed_ms, folded) select u.*, 0 from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], \
-     $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::bigint[], $11::bigint[], \
-     $12::bigint[]) u returning id",
+     bucket, elapsed_ms, folded)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+    "$1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], \
+     $9::text[], $10::bigint[], $11::bigint[], $12::bigint[]",
+    ", 0",
+    " returning id"
 );
 
 #[cfg(test)]
@@ -41,7 +42,8 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("save", SAVE),
     ("listen", LISTEN),
     ("release_slot", RELEASE_SLOT),
-    ("event", EVENT),
+    ("event", EVENT.one()),
+    ("event_many", EVENT.many()),
 ];
 
 impl Inner {

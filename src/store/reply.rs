@@ -1,7 +1,7 @@
 //! A reply and all that follows from it, in one transaction: the reply, the rating, the event (which is also the delta of the
 //! totals), and the request's new state. Also what ends a request without a reply: taking it back, and time.
 
-use super::bulk::owned;
+use super::bulk::{Insert, insert, owned};
 use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::row::{place, rating_columns};
@@ -19,24 +19,27 @@ use crate::domain::time::Timestamp;
 const UNCLEAR: Sql = Sql::both(
     "select 1 as n from replies where desk_id = $1 and request_id = $2 and effect = 'unrecognized' limit 1",
 );
-pub(super) const INSERT_REPLY: Sql = Sql::each(
-    "insert into replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at) values \
-     ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
-    "insert into replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at) select \
-     u.* from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], \
-     $8::text[], $9::bigint[]) u returning id",
+pub(super) const INSERT_REPLY: Insert = insert!(
+    "insert into replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "$1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::text[], \
+     $9::bigint[]",
+    "",
+    " returning id"
 );
 pub(super) const RATING: Sql = Sql::both(concat!(
     "select ",
     rating_columns!(),
     " from ratings g where g.desk_id = $1 and g.request_id = $2"
 ));
-pub(super) const INSERT_RATING: Sql = Sql::each(
-    "insert into ratings (desk_id, id, request_id, score, grade, comment, answered_at, changed_at, elapsed_ms) \
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id",
-    "insert into ratings (desk_id, id, request_id, score, grade, comment, answered_at, changed_at, elapsed_ms) \
-     select u.* from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], \
-     $7::bigint[], $8::bigint[], $9::bigint[]) u returning id",
+pub(super) const INSERT_RATING: Insert = insert!(
+    "insert into ratings (desk_id, id, request_id, score, grade, comment, answered_at, changed_at, \
+     elapsed_ms)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "$1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], \
+     $8::bigint[], $9::bigint[]",
+    "",
+    " returning id"
 );
 const CHANGE_RATING: Sql = Sql::both(
     "update ratings set score = $3, comment = $4, changed_at = $5 where desk_id = $1 and id = $2",
@@ -54,9 +57,11 @@ const WAITED: Sql = Sql::both(
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.unclear", UNCLEAR),
-    ("reply.insert", INSERT_REPLY),
+    ("reply.insert", INSERT_REPLY.one()),
+    ("reply.insert_many", INSERT_REPLY.many()),
     ("reply.rating", RATING),
-    ("reply.insert_rating", INSERT_RATING),
+    ("reply.insert_rating", INSERT_RATING.one()),
+    ("reply.insert_rating_many", INSERT_RATING.many()),
     ("reply.change_rating", CHANGE_RATING),
     ("reply.opt_out", OPT_OUT),
     ("reply.opt_in", OPT_IN),

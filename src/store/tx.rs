@@ -4,7 +4,7 @@ use sqlx::{Postgres, Row as _, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::bulk::{Column, Owned, Pending, columns};
+use super::bulk::{Column, Insert, Owned, Pending, ROWS, columns};
 use super::dialect::{Row, Sql, Value, array, bound, json};
 
 /// A transaction. Dropping it rolls back.
@@ -68,11 +68,10 @@ impl Tx {
         Ok(self.rows(sql, values).await?.pop())
     }
 
-    /// Inserts rows: one by one on SQLite, where a statement costs no way to a server; as one statement over arrays on
-    /// PostgreSQL. The statement gives back the `id` of each row that was new; these are returned.
+    /// Inserts rows in few statements. The identifiers of those that were new, in any order.
     pub(super) async fn insert_all(
         &mut self,
-        sql: Sql,
+        insert: Insert,
         rows: &[Vec<Owned>],
     ) -> Result<Vec<Uuid>, StoreError> {
         if rows.is_empty() {
@@ -81,16 +80,20 @@ impl Tx {
         let mut new = Vec::with_capacity(rows.len());
         match &mut self.link {
             Link::Sqlite(tx) => {
-                for row in rows {
-                    let values: Vec<Value<'_>> = row.iter().map(Owned::as_value).collect();
-                    let query = bound!(sql.sqlite, &values, json);
-                    if let Some(row) = query.fetch_optional(&mut **tx).await? {
+                // Each statement hops to the connection's thread and back, which costs more than the insert itself.
+                let (many, rest) = rows.as_chunks::<ROWS>();
+                let chunks = many.iter().map(|chunk| (insert.many, chunk.as_slice()));
+                let singles = rest.chunks(1).map(|row| (insert.one, row));
+                for (text, rows) in chunks.chain(singles) {
+                    let values: Vec<Value<'_>> =
+                        rows.iter().flatten().map(Owned::as_value).collect();
+                    for row in bound!(text, &values, json).fetch_all(&mut **tx).await? {
                         new.push(row.try_get("id")?);
                     }
                 }
             }
             Link::Postgres(tx) => {
-                let mut query = sqlx::query(sql.postgres);
+                let mut query = sqlx::query(insert.postgres);
                 for column in columns(rows) {
                     query = match column {
                         Column::Ids(ids) => query.bind(ids),
@@ -109,8 +112,8 @@ impl Tx {
 
     /// Inserts what is pending. Called by whoever is about to read it, and by [`Self::commit`].
     pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
-        for (sql, rows) in self.pending.take() {
-            self.insert_all(sql, &rows).await?;
+        for (insert, rows) in self.pending.take() {
+            self.insert_all(insert, &rows).await?;
         }
         Ok(())
     }
