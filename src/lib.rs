@@ -17,11 +17,11 @@
 //! | results | `Total` | `http::admin` -> `http::totals` | `totals` (one statement) |
 //! | end | | `Journey::tidy` | `expire`, `fold` |
 //!
-//! Who may import whom (a test reads the `use` lines and holds it): `domain` nothing of ours; `channel` domain; the trait files
-//! of `provider` and `store` domain (a provider also what a channel renders); `journey` domain, channel, those traits, clock,
-//! metrics; an adapter its own trait and domain, never a sibling; `http` journey, domain, channel, traits, web; [`app`]
-//! everything, and nothing imports `app` but [`cli`] and tests. SQL only in `store`, axum only in `http` (and `app`, which
-//! merges routers), mail and the HTTP client only in `provider`.
+//! Who may import whom (a test reads the `use` lines and holds it): `domain` nothing of ours; `channel` and `clock` domain; `web`
+//! domain, channel; `provider` domain, channel, clock; `store` domain, clock; `journey` domain, channel, clock, metrics and the
+//! traits of provider and store; an adapter never a sibling; `http` journey, web and all that journey may (its sandbox page also
+//! the sandbox provider); [`app`] everything, and nothing imports `app` but [`cli`] and tests. SQL only in `store`, axum only in
+//! `http` (and `app`, which merges routers), hyper only in `http::server` and `provider`, mail only in `provider::smtp`.
 //!
 //! Adding a channel or a provider is one file or folder and one row in that folder's `ALL`.
 

@@ -1,5 +1,6 @@
--- The schema, in the order in which the data walks. Rules that keep partitions and distributed engines open: every key
--- starts with desk_id (the few look-ups by a secret hash aside), identifiers are UUIDv7 made by us, instants are
+-- The schema, in the order in which the data walks. Rules that keep partitions and distributed engines open: every
+-- primary key but that of desks starts with desk_id (indexes for what names no desk, such as a link, a callback or a worker's
+-- queue, do not), identifiers are UUIDv7 made by us, instants are
 -- milliseconds UTC, no sequences, no triggers, no nullable columns; "none" is 0 or the empty text.
 
 -- A tenant.

@@ -67,7 +67,7 @@ async fn show(
         .store
         .add_desk(
             "demo",
-            "Demo Desk",
+            "Northwind IT",
             &DeskSettings::default(),
             parts.clock.now(),
         )

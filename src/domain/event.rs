@@ -1,7 +1,7 @@
 //! What happened, once and for all: one row in the outbox per change, written in the transaction of the change.
 //!
-//! Events have two readers. Sinks get each one with its id; totals are the sum of them, which is why an event carries the
-//! few columns that are counted.
+//! Totals are the sum of events, which is why an event carries the few columns that are counted. Each has an id, so that it can
+//! be told elsewhere once.
 
 use serde::Serialize;
 

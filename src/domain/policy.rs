@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why somebody is not asked. The fixed list: an API value, a metric label and a column.
+/// Why somebody is not asked. The fixed list: an API value, a metric label and a column. Not every one has a rule yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Suppression {

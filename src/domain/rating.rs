@@ -135,7 +135,7 @@ pub fn clean_comment(raw: &str) -> String {
         .to_owned()
 }
 
-/// What a further answer to a request that already has one does (DESIGN 5.7).
+/// What a further answer to a request that already has one does: the contact may correct for a while, and nobody else may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecondAnswer {
     /// The same score, and no new words: nothing changes.

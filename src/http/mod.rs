@@ -1,7 +1,8 @@
 //! The doors. Three routers: what customers and providers reach (no API key, each door proves itself), what desks call (API
 //! keys), and what operators scrape. Which listener serves which is configuration.
 //!
-//! Nothing is decided here: a handler reads, proves, calls the journey or the store, and writes. The only user of axum.
+//! Nothing is decided here: a handler reads, proves, calls the journey or the store, and writes. The only user of axum,
+//! but for `app`, which merges the routers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

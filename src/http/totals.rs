@@ -1,10 +1,9 @@
 //! Totals of the whole database as Prometheus reads them. Pure: rows in, metric families out.
 //!
 //! Counters come from sums that never fall, read in one statement; a process that crashes loses none and two replicas report
-//! the same. The number of series is bounded: beyond a number of desks, or of touchpoints of a desk, further ones share the
-//! label `_other`; who came first keeps its own, so a series never changes its meaning.
+//! the same. The number of series is bounded: beyond a number of touchpoints further ones share the label `_other`; who came first keeps its own, so a series never changes its meaning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -17,17 +16,18 @@ use crate::domain::statistics::{ANSWER_SECONDS, Total};
 use crate::domain::time::Timestamp;
 use crate::store::Backlog;
 
-/// Desks with series of their own.
-const DESKS_MAX: usize = 80;
-/// Touchpoints with series of their own, per desk.
-const TOUCHPOINTS_MAX: usize = 20;
+/// Places (a desk's touchpoint in a channel) with series of their own. A place has at most 31 series, and 10,000 are what one
+/// scrape should have.
+const PLACES_MAX: usize = 300;
+/// Desks' channels whose further touchpoints share the label `_other`; beyond that desks share one too.
+const SHARED_MAX: usize = 20;
 const OTHER: &str = "_other";
 
 type Labels = Vec<(&'static str, String)>;
 
 /// The families of everything that is counted.
 pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
-    let mut names = Names::default();
+    let mut places = Places::default();
     let mut requests: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut ratings: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut changes: BTreeMap<Labels, i64> = BTreeMap::new();
@@ -35,7 +35,7 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
     let mut unrecognized: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut answers: BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)> = BTreeMap::new();
     for total in totals {
-        let (desk, touchpoint) = names.of(total);
+        let (desk, touchpoint) = places.of(total);
         let channel = total.channel.as_str().to_owned();
         let short: Labels = vec![("desk", desk.clone()), ("channel", channel.clone())];
         let base: Labels = vec![
@@ -53,6 +53,10 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
                 .map_or("", |reason| reason.as_str());
             let labels = with(&base, &[("state", state.as_str()), ("reason", reason)]);
             *requests.entry(labels).or_default() += total.count;
+        }
+        // All five from the start: a counter that first appears as 1 has no increase that Prometheus could see.
+        for score in ["1", "2", "3", "4", "5"] {
+            ratings.entry(with(&base, &[("score", score)])).or_default();
         }
         match total.kind {
             EventKind::RatingCreated => {
@@ -120,29 +124,28 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
     families
 }
 
-/// Which names have series of their own. Totals come in the order of their first event, so this is stable.
+/// Which places have series of their own. Totals come in the order of their first event, so this is stable.
 #[derive(Default)]
-struct Names {
-    desks: BTreeMap<String, Vec<String>>,
+struct Places {
+    own: BTreeSet<(String, String, String)>,
+    shared: BTreeSet<(String, String)>,
 }
 
-impl Names {
+impl Places {
+    /// The labels of desk and touchpoint.
     fn of(&mut self, total: &Total) -> (String, String) {
-        if !self.desks.contains_key(&total.desk) {
-            if self.desks.len() >= DESKS_MAX {
-                return (OTHER.to_owned(), OTHER.to_owned());
-            }
-            self.desks.insert(total.desk.clone(), Vec::new());
+        let (desk, channel) = (total.desk.clone(), total.channel.as_str().to_owned());
+        let place = (desk.clone(), channel.clone(), total.touchpoint.clone());
+        if self.own.contains(&place) || self.own.len() < PLACES_MAX {
+            self.own.insert(place);
+            return (desk, total.touchpoint.clone());
         }
-        let touchpoints = self.desks.entry(total.desk.clone()).or_default();
-        let known = total.touchpoint.is_empty() || touchpoints.contains(&total.touchpoint);
-        if !known && touchpoints.len() >= TOUCHPOINTS_MAX {
-            return (total.desk.clone(), OTHER.to_owned());
+        let share = (desk.clone(), channel);
+        if self.shared.contains(&share) || self.shared.len() < SHARED_MAX {
+            self.shared.insert(share);
+            return (desk, OTHER.to_owned());
         }
-        if !known {
-            touchpoints.push(total.touchpoint.clone());
-        }
-        (total.desk.clone(), total.touchpoint.clone())
+        (OTHER.to_owned(), OTHER.to_owned())
     }
 }
 
@@ -302,20 +305,24 @@ mod tests {
 
     #[test]
     fn the_number_of_series_is_bounded_and_who_came_first_keeps_its_own() {
-        let mut totals: Vec<Total> = (0..100)
+        let mut totals: Vec<Total> = (0..1000)
             .map(|n| total("acme", &format!("t{n}"), 5, 0, 1))
             .collect();
         totals.extend((0..200).map(|n| total(&format!("d{n}"), "", 5, 0, 1)));
         let text = text(&totals);
         let count = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
-        assert_eq!(
-            count("onefive_ratings_total{desk=\"acme\""),
-            TOUCHPOINTS_MAX + 1
-        );
-        assert_eq!(
-            count("onefive_ratings_total"),
-            TOUCHPOINTS_MAX + DESKS_MAX + 1
-        );
-        assert!(text.contains(r#"touchpoint="t0""#) && !text.contains(r#"touchpoint="t99""#));
+        let places = PLACES_MAX + SHARED_MAX + 1;
+        assert_eq!(count("onefive_ratings_total"), places * 5);
+        assert!(text.contains(r#"touchpoint="t0""#) && !text.contains(r#"touchpoint="t999""#));
+        assert!(count("onefive_") <= 10_000);
+    }
+
+    #[test]
+    fn every_score_has_a_series_from_the_start() {
+        let text = text(&[total("acme", "vpn", 4, 0, 1)]);
+        for (score, count) in [("1", 0), ("3", 0), ("4", 1), ("5", 0)] {
+            let line = format!(r#"touchpoint="vpn",score="{score}"}} {count}"#);
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Evidence about what was sent: signed callbacks now, and what dead workers left behind.
+//! Evidence about what was sent: the provider's signed callbacks, and what dead workers left behind. A contact's answer is
+//! evidence too; it is weighed where it is recorded.
 
 use std::time::Duration;
 

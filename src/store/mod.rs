@@ -1,8 +1,11 @@
 //! What we remember: one trait, one implementation in SQL, two dialects.
 //!
-//! Each method is one transaction; no transaction leaves this folder; "not found" is `None`. Every method names the desk it
-//! acts for, but for the doors that prove themselves by a secret (a link, a callback, a signed message between two
-//! addresses). Only this folder knows SQL.
+//! Each method is atomic: one transaction, or its part of one that hot writes share (see `commit`). No transaction leaves this
+//! folder; "not found" is `None`. What a desk asks for names the desk. The doors that prove themselves by a secret (a key, a
+//! link, a callback, a signed message between two addresses) find it; the workers' and the operators' methods go over all desks.
+//!
+//! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `carry`, `reply` (the steps), `lock` and
+//! `record` (what steps share), `sums`, then `dialect`, `tx`, `bulk`, `commit`. Only this folder knows SQL.
 
 use std::sync::Arc;
 

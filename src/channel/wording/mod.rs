@@ -139,10 +139,6 @@ pub struct Page {
     pub button: String,
     /// The label of the field for words.
     pub comment_label: String,
-    /// What to know before writing words.
-    pub comment_hint: String,
-    /// The label of the button that sends the words.
-    pub comment_button: String,
     /// Thanks for `{score}` (`{word}`).
     pub thanks: String,
     /// Thanks for words.

@@ -48,7 +48,7 @@ impl Journey {
             channel: "voice".to_owned(),
             to: call.expose().to_owned(),
             conversation,
-            resolution: field("resolution"),
+            resolution: String::new(),
             contact: ContactInfo {
                 language: field("language"),
                 ..ContactInfo::default()

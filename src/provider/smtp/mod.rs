@@ -1,5 +1,5 @@
 //! Mail through an SMTP server: the desk's own relay or a mail service. It carries `email` and nothing else, and takes no
-//! hooks: the answers come through the rating page. The outbox calls it, first [`Provider::open`], then the line.
+//! hooks: the answers come through the rating page. The journey's deliverer first calls [`Provider::open`], then the line.
 
 use std::sync::Arc;
 
@@ -22,6 +22,12 @@ mod tests;
 pub fn build(built: Built) -> Result<Arc<dyn Provider>, SettingsError> {
     let settings: settings::Settings = built.settings()?;
     settings.check()?;
+    if built.public_url.is_empty() {
+        return Err(SettingsError::new(
+            "public_url",
+            "the setting `server.public_url` is needed, because mails hold links",
+        ));
+    }
     let tls = settings.tls_parameters()?;
     Ok(Arc::new(Smtp(Arc::new(line::Route::new(
         settings,

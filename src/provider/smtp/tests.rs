@@ -44,7 +44,7 @@ fn provider(table: toml::Table, clock: &Arc<ManualClock>) -> Arc<dyn Provider> {
     let clock: Arc<dyn crate::clock::Clock> = Arc::<ManualClock>::clone(clock);
     build(Built {
         settings: table,
-        public_url: String::new(),
+        public_url: "https://feedback.example.com".to_owned(),
         clock,
         entropy: Arc::new(SystemEntropy),
     })

@@ -111,13 +111,10 @@ fn call(token: Option<&str>, hook: &Hook<'_>, form: &Form) -> Result<Inbound, Ho
         field: "turn",
         message: "must be a number from 0 to 255",
     })?;
-    let mut fields: BTreeMap<_, _> = query
+    let fields: BTreeMap<_, _> = query
         .into_iter()
         .filter(|(name, _)| FIELDS.contains(&name.as_str()))
         .collect();
-    if let Some(from) = form.get("From")? {
-        fields.insert("from".to_owned(), from.to_owned());
-    }
     let key = form.get("Digits")?.map(str::to_owned);
     Ok(Inbound::Call {
         token: token.map(str::to_owned),
@@ -321,11 +318,7 @@ mod tests {
         else {
             panic!("a call is expected")
         };
-        let expected = [
-            ("conversation", "INC 1"),
-            ("desk", "acme"),
-            ("from", "+14155550123"),
-        ];
+        let expected = [("conversation", "INC 1"), ("desk", "acme")];
         assert_eq!(
             fields,
             expected
