@@ -240,6 +240,11 @@ impl App {
         let routes = routes(config, &parts)?;
         let (store, keys) = open_store(config, &parts).await?;
         prepare_schema(config, store.as_ref()).await?;
+        if config.is_sqlite() && parts.background {
+            // Only this process delivers from the file, so what was held before it was held by a dead one.
+            use crate::store::Store as _;
+            store.take_over().await?;
+        }
 
         let journey = Journey {
             store,

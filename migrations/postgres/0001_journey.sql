@@ -90,8 +90,8 @@ create unique index requests_idempotency on requests (desk_id, idempotency_key) 
 create unique index requests_listening on requests (pair_key) where listening = 1;
 -- From a link to its request.
 create unique index requests_link on requests (link_hash) where link_hash <> '\x';
--- What is due to be sent.
-create index requests_due on requests (next_at) where delivery = 'queued';
+-- What is due to be sent, by channel: one provider's backlog shall not stand in another's way.
+create index requests_due on requests (channel, next_at) where delivery = 'queued';
 -- What a dead worker may have left behind.
 create index requests_leased on requests (lease_until) where delivery in ('claimed', 'dispatching');
 -- What may or may not have been sent: few, and to be seen at every scrape.

@@ -94,20 +94,26 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The senders, each in the form in which it will be compared with what comes back.
 fn senders(pairs: &[String]) -> Result<std::collections::BTreeMap<String, String>, Failure> {
     pairs
         .iter()
         .map(|pair| {
-            let wrong = || {
-                Failure::Refused(format!(
-                    "--sender {pair}: must be a channel, =, and an address"
-                ))
-            };
-            let (channel, address) = pair.split_once('=').ok_or_else(wrong)?;
-            channel::find(channel)
-                .filter(|_| !address.trim().is_empty())
-                .ok_or_else(wrong)?;
-            Ok((channel.to_owned(), address.trim().to_owned()))
+            let wrong = |message: &str| Failure::Refused(format!("--sender {pair}: {message}"));
+            let (name, address) = pair
+                .split_once('=')
+                .ok_or_else(|| wrong("must be a channel, =, and an address"))?;
+            let channel = channel::find(name).ok_or_else(|| wrong("names no channel"))?;
+            // A Messaging Service of Twilio sends in the place of a number.
+            let service = address
+                .strip_prefix("MG")
+                .is_some_and(|hex| hex.len() == 32);
+            if !service {
+                channel
+                    .address(address)
+                    .map_err(|error| wrong(&format!("the address {error}")))?;
+            }
+            Ok((name.to_owned(), address.to_owned()))
         })
         .collect()
 }

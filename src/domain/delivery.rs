@@ -151,8 +151,6 @@ pub struct Step {
     pub opt_out: bool,
 }
 
-/// Attempts that provably did nothing before we give up.
-pub const ATTEMPTS_MAX: i64 = 8;
 /// The longest that a provider's `Retry-After` is honoured.
 const RETRY_AFTER_MAX_MS: i64 = 3_600_000;
 
@@ -185,7 +183,8 @@ pub fn step(at: Position, evidence: &Evidence) -> Option<Step> {
         let next = at
             .now
             .plus_millis(backoff_ms(at.attempt, retry_after_ms, at.jitter));
-        if at.attempt >= ATTEMPTS_MAX || next >= at.expires_at {
+        // Given up by time alone: an outage of an hour must not cost what may be asked for days.
+        if next >= at.expires_at {
             return to(Dropped, raise(State::Failed), code);
         }
         to(Queued, None, code).map(|step| Step {
@@ -219,6 +218,13 @@ pub fn step(at: Position, evidence: &Evidence) -> Option<Step> {
                 retry_after_ms,
             }),
         ) => again(code, *retry_after_ms),
+        // Refused before anything was sent, such as an address that cannot be written to.
+        (Claimed, Evidence::Outcome(Outcome::Rejected { code, opted_out })) => {
+            to(Rejected, raise(State::Failed), code).map(|step| Step {
+                opt_out: *opted_out,
+                ..step
+            })
+        }
         (Dispatching, Evidence::Silence) => to(Unknown, None, "no_report"),
         (_, Evidence::Outcome(_) | Evidence::Silence) => None,
         // A callback carries the secret of an attempt, so even one for an earlier attempt that looked unprocessed proves
@@ -383,7 +389,8 @@ mod tests {
     #[test]
     fn giving_up_is_a_failure_that_says_why() {
         let last = Position {
-            attempt: ATTEMPTS_MAX,
+            now: Timestamp::from_millis(1_000_000 + 86_399_000),
+            attempt: 40,
             ..at(DeliveryState::Dispatching, State::Scheduled)
         };
         let given_up = step(last, &Evidence::Outcome(outcomes()[1].clone())).unwrap();

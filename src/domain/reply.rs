@@ -80,6 +80,22 @@ pub enum Effect {
     Nothing,
 }
 
+impl Effect {
+    /// The word used in the store.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Rated(..) => "rated",
+            Self::Changed(..) => "changed",
+            Self::Commented(_) => "commented",
+            Self::OptedOut => "opted_out",
+            Self::OptedIn => "opted_in",
+            Self::Helped => "helped",
+            Self::Unrecognized(_) => "unrecognized",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
 /// Decides what a reply does. `rating` is the request's rating if it has one; `window_ms` is the time for corrections. What
 /// no person is known to have given is kept and does nothing.
 pub fn effect(

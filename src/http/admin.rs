@@ -1,5 +1,7 @@
 //! `/livez`, `/readyz`, `/metrics`, `/metrics/totals`: for those who run it.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -9,7 +11,7 @@ use prometheus::proto::MetricFamily;
 
 use super::error::Problem;
 use super::{Doors, totals};
-use crate::domain::desk::Scope;
+use crate::domain::desk::{Desk, Scope};
 
 pub(super) fn router() -> Router<Doors> {
     Router::new()
@@ -37,29 +39,31 @@ async fn ready(State(doors): State<Doors>) -> Response {
 }
 
 async fn metrics(State(doors): State<Doors>, headers: HeaderMap) -> Result<Response, Problem> {
-    allow(&doors, &headers).await?;
+    let desk = allow(&doors, &headers).await?;
     let mut families = doors.journey.metrics.gather();
     if doors.totals_in_metrics {
-        families.extend(database(&doors).await?);
+        families.extend(database(&doors, desk.as_deref()).await?);
     }
     encode(&families)
 }
 
 async fn all_totals(State(doors): State<Doors>, headers: HeaderMap) -> Result<Response, Problem> {
-    allow(&doors, &headers).await?;
-    encode(&database(&doors).await?)
+    let desk = allow(&doors, &headers).await?;
+    encode(&database(&doors, desk.as_deref()).await?)
 }
 
-async fn allow(doors: &Doors, headers: &HeaderMap) -> Result<(), Problem> {
+/// With keys, each shows its own desk; without, all are shown.
+async fn allow(doors: &Doors, headers: &HeaderMap) -> Result<Option<Arc<Desk>>, Problem> {
     if doors.metrics_key {
-        doors.caller(headers, Scope::Metrics).await?;
+        return doors.caller(headers, Scope::Metrics).await.map(Some);
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Read at scrape time. If the database does not answer there is a gap in the graph, which is true; an old number would not be.
-async fn database(doors: &Doors) -> Result<Vec<MetricFamily>, Problem> {
-    let sums = doors.journey.store.totals().await?;
+async fn database(doors: &Doors, desk: Option<&Desk>) -> Result<Vec<MetricFamily>, Problem> {
+    let mut sums = doors.journey.store.totals().await?;
+    sums.retain(|total| desk.is_none_or(|desk| total.desk == desk.slug));
     let backlog = doors.journey.store.backlog().await?;
     Ok(totals::families(&sums, &backlog, doors.journey.clock.now()))
 }

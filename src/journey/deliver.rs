@@ -3,7 +3,6 @@
 //! The order is the promise: the way to the provider is open before the point of no return is committed, and that is
 //! committed before the first byte. Whatever happens afterwards, nothing but proof sends again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,36 +34,51 @@ const REPORT_TRIES: u32 = 5;
 pub struct Deliverer {
     journey: Journey,
     owner: String,
-    /// One limit per provider, so that a slow one does not hold up the others.
-    limits: BTreeMap<&'static str, Arc<Semaphore>>,
-    in_flight: usize,
+    lanes: Vec<Lane>,
+}
+
+/// What goes through one provider. Each has its own limit and its own claims, so that a slow one does not hold up the others.
+struct Lane {
+    provider: Arc<dyn Provider>,
+    channels: Vec<&'static str>,
+    size: usize,
+    free: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {:?} {}",
+            self.provider.name(),
+            self.channels,
+            self.size
+        )
+    }
 }
 
 impl Deliverer {
     /// A worker with a name of its own.
     pub fn new(journey: Journey) -> Self {
-        let limits: BTreeMap<&'static str, Arc<Semaphore>> = journey
+        let lanes = journey
             .routes
             .providers()
             .into_iter()
             .map(|provider| {
-                (
-                    provider.name(),
-                    Arc::new(Semaphore::new(provider.in_flight().max(1))),
-                )
+                let size = provider.in_flight().max(1);
+                Lane {
+                    provider: Arc::clone(provider),
+                    channels: journey.routes.channels_of(provider.name()),
+                    size,
+                    free: Arc::new(Semaphore::new(size)),
+                }
             })
             .collect();
-        let in_flight = limits
-            .values()
-            .map(|limit| limit.available_permits())
-            .sum::<usize>()
-            .max(1);
         let owner = hex::encode(crate::clock::random::<8>(journey.entropy.as_ref()));
         Self {
             journey,
             owner,
-            limits,
-            in_flight,
+            lanes,
         }
     }
 
@@ -72,21 +86,13 @@ impl Deliverer {
     pub async fn run(&self, stop: CancellationToken) {
         let mut flying = JoinSet::new();
         while !stop.is_cancelled() {
-            let free = self.in_flight.saturating_sub(flying.len());
-            // Claims are made in batches: one for each message that comes back would be one transaction a message.
-            let worth_it = free * CLAIM_SHARE >= self.in_flight;
-            let claimed = if worth_it {
-                self.launch(&mut flying, free).await
-            } else {
-                0
-            };
-            if claimed > 0 && claimed == free {
+            if self.launch(&mut flying).await > 0 {
                 continue;
             }
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(_) = flying.join_next() => {}
-                () = self.journey.bell.notified(), if worth_it => {}
+                () = self.journey.bell.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
             while flying.try_join_next().is_some() {}
@@ -94,56 +100,52 @@ impl Deliverer {
         while flying.join_next().await.is_some() {}
     }
 
-    /// Carries everything that is due now, and returns when all of it is reported; how many requests.
+    /// Carries what is due now, as much as may be under way at once, and returns when all of it is reported; how many requests.
     pub async fn tick(&self) -> usize {
         let mut flying = JoinSet::new();
-        let claimed = self.launch(&mut flying, self.in_flight).await;
+        let claimed = self.launch(&mut flying).await;
         while flying.join_next().await.is_some() {}
         claimed
     }
 
-    async fn launch(&self, flying: &mut JoinSet<()>, limit: usize) -> usize {
-        let now = self.journey.clock.now();
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let claims = match self
-            .journey
-            .store
-            .claim_deliveries(&self.owner, limit, now)
-            .await
-        {
-            Ok(claims) => claims,
-            Err(error) => {
-                self.journey.store_failed(&error);
-                tracing::warn!(%error, "due requests could not be claimed");
-                return 0;
-            }
-        };
-        let claimed = claims.len();
-        for claim in claims {
-            let journey = self.journey.clone();
-            let provider = self
-                .journey
-                .routes
-                .get(claim.request.channel.as_str())
-                .cloned();
-            let limit = provider
-                .as_ref()
-                .and_then(|provider| self.limits.get(provider.name()).cloned());
-            let (Some(provider), Some(limit)) = (provider, limit) else {
-                // The channel was configured when the trigger came and is not any more. The lease runs out and the request
-                // waits for a replica that carries it, or expires.
-                tracing::error!(request = %claim.request.id, channel = %claim.request.channel, "no provider carries this channel");
+    async fn launch(&self, flying: &mut JoinSet<()>) -> usize {
+        let mut launched = 0;
+        for lane in &self.lanes {
+            let free = lane.free.available_permits();
+            // Claims are made in batches: one for each message that comes back would be one transaction a message.
+            if free * CLAIM_SHARE < lane.size {
                 continue;
-            };
-            flying.spawn(async move {
-                let Ok(_permit) = limit.acquire_owned().await else { return };
-                if let Err(error) = carry(&journey, provider.as_ref(), &claim).await {
-                    journey.store_failed(&error);
-                    tracing::warn!(request = %claim.request.id, %error, "a delivery could not be recorded");
-                }
-            });
+            }
+            for claim in self.claim(lane, free).await {
+                let Ok(permit) = Arc::clone(&lane.free).try_acquire_owned() else {
+                    break;
+                };
+                let (journey, provider) = (self.journey.clone(), Arc::clone(&lane.provider));
+                launched += 1;
+                flying.spawn(async move {
+                    if let Err(error) = carry(&journey, provider.as_ref(), &claim).await {
+                        journey.store_failed(&error);
+                        tracing::warn!(request = %claim.request.id, %error, "a delivery could not be recorded");
+                    }
+                    drop(permit);
+                });
+            }
         }
-        claimed
+        launched
+    }
+
+    async fn claim(&self, lane: &Lane, free: usize) -> Vec<Claim> {
+        let now = self.journey.clock.now();
+        let limit = i64::try_from(free).unwrap_or(i64::MAX);
+        let store = &self.journey.store;
+        let claims = store
+            .claim_deliveries(&self.owner, &lane.channels, limit, now)
+            .await;
+        claims.unwrap_or_else(|error| {
+            self.journey.store_failed(&error);
+            tracing::warn!(%error, "due requests could not be claimed");
+            Vec::new()
+        })
     }
 }
 

@@ -70,6 +70,12 @@ impl Routes {
         by_name.into_values().collect()
     }
 
+    /// The channels that this provider carries.
+    pub fn channels_of(&self, provider: &str) -> Vec<&'static str> {
+        let own = self.0.iter().filter(|(_, known)| known.name() == provider);
+        own.map(|(channel, _)| *channel).collect()
+    }
+
     /// Whether an ask on this channel can go out at all.
     pub fn carries(&self, channel: &dyn channel::Channel) -> bool {
         channel.carriage() == Carriage::Answer || self.0.contains_key(channel.name())

@@ -213,8 +213,8 @@ pub enum Inbound {
         channel: Channel,
         /// Theirs.
         from: Address,
-        /// Ours.
-        to: String,
+        /// Ours: the address it was sent to, and any other name under which it may have been asked from.
+        to: Vec<String>,
         /// The words.
         body: String,
         /// The provider's id of the message.

@@ -22,12 +22,11 @@ const BY_RESOLUTION: Sql = Sql::both(
 );
 const BY_PAIR: Sql =
     Sql::both("select desk_id, id, state from requests where pair_key = $1 and listening = 1");
-const OPTED_OUT: Sql = Sql::both(
-    "select 1 as n from opt_outs where address_hash = $1 and channel = $2 and desk_id in ($3, $4)",
-);
+const OPTED_OUT: Sql =
+    Sql::both("select 1 as n from opt_outs where address_hash = $1 and desk_id in ($2, $3)");
 const OPTED_OUT_OF: Sql = Sql::each(
-    "select address_hash, channel, desk_id from opt_outs where address_hash in (select unhex(value) from json_each($1))",
-    "select address_hash, channel, desk_id from opt_outs where address_hash = any($1::bytea[])",
+    "select address_hash, desk_id from opt_outs where address_hash in (select unhex(value) from json_each($1))",
+    "select address_hash, desk_id from opt_outs where address_hash = any($1::bytea[])",
 );
 const HANG_UP: Sql = Sql::both("update requests set listening = 0 where desk_id = $1 and id = $2");
 const INSERT: Insert = insert!(
@@ -128,22 +127,16 @@ impl Inner {
             .collect();
         let mut listed = HashSet::new();
         for row in tx.rows(OPTED_OUT_OF, &[Value::Set(&hashes)]).await? {
-            listed.insert((
-                row.bytes("address_hash")?,
-                row.text("channel")?,
-                row.id("desk_id")?,
-            ));
+            listed.insert((row.bytes("address_hash")?, row.id("desk_id")?));
         }
-        let on_list = |new: &NewRequest, hash: &[u8; 16], desk| {
-            listed.contains(&(hash.to_vec(), new.channel.as_str().to_owned(), desk))
-        };
+        // A wish holds over all channels.
+        let on_list = |hash: &[u8; 16], desk| listed.contains(&(hash.to_vec(), desk));
         let nil = uuid::Uuid::nil();
         Ok(news
             .iter()
             .zip(&hashes)
             .map(|(new, hash)| {
-                !listed.is_empty()
-                    && (on_list(new, hash, new.desk.uuid()) || on_list(new, hash, nil))
+                !listed.is_empty() && (on_list(hash, new.desk.uuid()) || on_list(hash, nil))
             })
             .collect())
     }
@@ -261,7 +254,6 @@ impl Inner {
         let hash = self.address_hash(&new.contact.address);
         let values = [
             Value::Bytes(&hash),
-            Value::Text(new.channel.as_str()),
             Value::Id(new.desk.uuid()),
             Value::Id(uuid::Uuid::nil()),
         ];
@@ -277,7 +269,6 @@ impl Inner {
         let hash = self.address_hash(&request.contact.address);
         let values = [
             Value::Bytes(&hash),
-            Value::Text(request.channel.as_str()),
             Value::Id(request.desk.uuid()),
             Value::Id(uuid::Uuid::nil()),
         ];

@@ -17,6 +17,9 @@ use crate::domain::request::{Request, State};
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 
+/// A claim is held shortly: between it and the point of no return lies only the opening of the way to the provider.
+const CLAIM_LEASE_MS: i64 = 15_000;
+
 /// Milliseconds since the epoch, by the database.
 macro_rules! now {
     (sqlite) => {
@@ -30,19 +33,23 @@ macro_rules! now {
 /// The condition on the state stands twice: without it in the outer update, concurrent claims take the same rows; with
 /// `skip locked` alone in the inner select it is only speed.
 macro_rules! claim {
-    ($now:expr, $lock:literal) => {
+    ($now:expr, $channels:literal, $lock:literal) => {
         concat!(
             "update requests set delivery = 'claimed', lease_owner = $1, lease_until = ", $now, " + $2, fence = fence + 1 \
              where (desk_id, id) in (select desk_id, id from requests where delivery = 'queued' and next_at <= $3 \
-             order by next_at limit $4 ", $lock, ") and delivery = 'queued' returning ",
+             and channel ", $channels, " order by next_at limit $4 ", $lock, ") and delivery = 'queued' returning ",
             request_columns!()
         )
     };
 }
 
 const CLAIM: Sql = Sql::each(
-    claim!(now!(sqlite), ""),
-    claim!(now!(postgres), "for update skip locked"),
+    claim!(now!(sqlite), "in (select value from json_each($5))", ""),
+    claim!(
+        now!(postgres),
+        "= any($5::text[])",
+        "for update skip locked"
+    ),
 );
 
 macro_rules! dispatch {
@@ -63,6 +70,10 @@ macro_rules! unclaim {
 }
 
 const UNCLAIM: Sql = Sql::each(unclaim!(now!(sqlite)), unclaim!(now!(postgres)));
+
+/// For a database that only this process works on: whoever held something is dead.
+const TAKE_OVER: Sql =
+    Sql::both("update requests set lease_until = 0 where delivery in ('claimed', 'dispatching')");
 
 macro_rules! silent {
     ($now:expr) => {
@@ -87,6 +98,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("carry.claim", CLAIM),
     ("carry.dispatch", DISPATCH),
     ("carry.unclaim", UNCLAIM),
+    ("carry.take_over", TAKE_OVER),
     ("carry.silent", SILENT),
     ("carry.attempt_by_token", ATTEMPT_BY_TOKEN),
     ("carry.end_attempt", END_ATTEMPT),
@@ -96,15 +108,17 @@ impl Inner {
     pub(super) async fn claim_deliveries(
         &self,
         owner: &str,
+        channels: &[&str],
         limit: i64,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
         let mut tx = self.database.begin().await?;
         let values = [
             Value::Text(owner),
-            Value::Int(self.lease_ms),
+            Value::Int(self.lease_ms.min(CLAIM_LEASE_MS)),
             Value::Int(now.as_millis()),
             Value::Int(limit),
+            Value::Words(channels),
         ];
         let mut claims = Vec::new();
         for row in tx.rows(CLAIM, &values).await? {
@@ -283,6 +297,12 @@ impl Inner {
             self.save(tx, &held).await?;
         }
         Ok(Some(held.request))
+    }
+
+    pub(super) async fn take_over(&self) -> Result<(), StoreError> {
+        let mut tx = self.database.begin().await?;
+        tx.execute(TAKE_OVER, &[]).await?;
+        tx.commit().await
     }
 
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {

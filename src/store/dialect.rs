@@ -46,6 +46,8 @@ pub(super) enum Value<'a> {
     Bytes(&'a [u8]),
     /// Several byte strings: an array on PostgreSQL, a JSON array of hexadecimal texts on SQLite.
     Set(&'a [[u8; 16]]),
+    /// Several words, in the same way.
+    Words(&'a [&'a str]),
 }
 
 /// A statement with its parameters.
@@ -58,7 +60,8 @@ macro_rules! bound {
                 Value::Int(int) => query.bind(*int),
                 Value::Text(text) => query.bind((*text).to_owned()),
                 Value::Bytes(bytes) => query.bind(bytes.to_vec()),
-                Value::Set(set) => query.bind($set(set)),
+                Value::Set(set) => query.bind($set::set(set)),
+                Value::Words(words) => query.bind($set::words(words)),
             };
         }
         query
@@ -67,18 +70,27 @@ macro_rules! bound {
 
 pub(super) use bound;
 
-/// A set as SQLite's `json_each` reads it.
-pub(super) fn json(set: &[[u8; 16]]) -> String {
-    let texts: Vec<String> = set
-        .iter()
-        .map(|bytes| format!("\"{}\"", hex::encode(bytes)))
-        .collect();
-    format!("[{}]", texts.join(","))
+/// Sets as SQLite's `json_each` reads them.
+pub(super) mod json {
+    pub(in crate::store) fn set(set: &[[u8; 16]]) -> String {
+        let texts: Vec<String> = set.iter().map(hex::encode).collect();
+        serde_json::json!(texts).to_string()
+    }
+
+    pub(in crate::store) fn words(words: &[&str]) -> String {
+        serde_json::json!(words).to_string()
+    }
 }
 
-/// A set as PostgreSQL's `any` reads it.
-pub(super) fn array(set: &[[u8; 16]]) -> Vec<Vec<u8>> {
-    set.iter().map(|bytes| bytes.to_vec()).collect()
+/// Sets as PostgreSQL's `any` reads them.
+pub(super) mod array {
+    pub(in crate::store) fn set(set: &[[u8; 16]]) -> Vec<Vec<u8>> {
+        set.iter().map(|bytes| bytes.to_vec()).collect()
+    }
+
+    pub(in crate::store) fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
 }
 
 /// A row of either database. A column that does not decode is corruption, named.
@@ -153,9 +165,6 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
             .acquire_timeout(wait)
-            // A ping before each use would be a round trip more; a connection that died is seen by its first statement, and
-            // a write that failed so is repeated by whoever waits for it.
-            .test_before_acquire(false)
             .connect_with(options)
             .await?;
         Ok(Self::Postgres(pool))
@@ -280,9 +289,12 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(database) if database.is_unique_violation() => Self::Conflict,
-            // Serialization failure and deadlock: the transaction did nothing and may be repeated.
+            // Serialization failure, deadlock, a lock that was not had in time: nothing was done, and it may be repeated.
             sqlx::Error::Database(database)
-                if matches!(database.code().as_deref(), Some("40001" | "40P01")) =>
+                if matches!(
+                    database.code().as_deref(),
+                    Some("40001" | "40P01" | "55P03")
+                ) =>
             {
                 Self::Conflict
             }

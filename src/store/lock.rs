@@ -193,17 +193,23 @@ impl Inner {
         find: &Find,
         provider_id: &str,
     ) -> Result<Option<Answered>, StoreError> {
-        let Some(mut row) = self.answered_row(tx, find, provider_id).await? else {
-            return Ok(None);
+        let mut row = self.answered_row(tx, find, provider_id).await?;
+        let again = match &row {
+            // PostgreSQL, after waiting for a lock, looks again at the locked row and at nothing else: an answer that was being
+            // written is missing, or the pair has gone over to a newer request. Under the lock, all of it is seen.
+            Some(row) => {
+                let unrated = row.int("score")? == 0;
+                let waiting_here = tx.pending.answered.contains(&row.id("id")?);
+                waiting_here || (unrated && row.text("state")? == State::Answered.as_str())
+            }
+            None => matches!(find, Find::Pair(_)),
         };
-        // Another reply to the same request waits in this transaction: what it did has to be seen.
-        if tx.pending.answered.contains(&row.id("id")?) {
+        if again {
+            // Another reply to the same request may wait in this transaction: what it did has to be seen.
             tx.flush().await?;
-            row = self
-                .answered_row(tx, find, provider_id)
-                .await?
-                .ok_or(StoreError::Conflict)?;
+            row = self.answered_row(tx, find, provider_id).await?;
         }
+        let Some(row) = row else { return Ok(None) };
         Ok(Some(Answered {
             held: self.held(&row)?,
             rating: if row.int("score")? == 0 {

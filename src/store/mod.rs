@@ -130,10 +130,11 @@ pub trait Store: Send + Sync {
     /// The request behind a link or an attempt, with its rating.
     async fn find(&self, find: &Find) -> Result<Option<(Request, Option<Rating>)>, StoreError>;
 
-    /// Takes due requests out of the queue, for one worker.
+    /// Takes due requests of these channels out of the queue, for one worker.
     async fn claim_deliveries(
         &self,
         owner: &str,
+        channels: &[&str],
         limit: i64,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError>;
@@ -141,6 +142,8 @@ pub trait Store: Send + Sync {
     async fn dispatch(&self, dispatch: Dispatch) -> Result<Permission, StoreError>;
     /// Records what came of sending. `false` if the worker was fenced out or evidence was faster.
     async fn report(&self, report: Report) -> Result<bool, StoreError>;
+    /// Ends every lease: for a start on a database that only this process works on.
+    async fn take_over(&self) -> Result<(), StoreError>;
     /// Settles what dead workers left behind: claims go back to the queue, what may have been sent becomes unknown.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError>;
     /// Applies a provider's callback. `None` if no attempt has that token.
@@ -167,7 +170,7 @@ pub trait Store: Send + Sync {
         address: &Address,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Takes an address off every opt-out list of this channel; whether it was on one.
+    /// Takes an address off the opt-out list of every desk; whether it was on it.
     async fn opt_in(&self, channel: &Channel, address: &Address) -> Result<bool, StoreError>;
 
     /// Ends what has waited long enough; how many.

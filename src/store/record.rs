@@ -241,18 +241,22 @@ impl Inner {
         Ok(())
     }
 
+    /// Lifts what counts for every desk and what counts for this one.
     pub(super) async fn drop_opt_outs(
         &self,
         tx: &mut Tx,
+        desk: DeskId,
         channel: &Channel,
         address: &Address,
     ) -> Result<u64, StoreError> {
         let hash = self.address_hash(address);
-        tx.execute(
-            super::reply::OPT_IN,
-            &[Value::Bytes(&hash), Value::Text(channel.as_str())],
-        )
-        .await
+        let values = [
+            Value::Bytes(&hash),
+            Value::Text(channel.as_str()),
+            Value::Id(desk.uuid()),
+            Value::Id(uuid::Uuid::nil()),
+        ];
+        tx.execute(super::reply::OPT_IN, &values).await
     }
 }
 

@@ -7,12 +7,12 @@ use super::lock::Held;
 use super::row::{place, rating_columns};
 use super::sql::Inner;
 use super::tx::Tx;
-use super::{Cancelled, NewReply, Replied, StoreError};
-use crate::domain::delivery::Evidence;
+use super::{Cancelled, Find, NewReply, Replied, StoreError};
+use crate::domain::delivery::{DeliveryState, Evidence};
 use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, RatingId, ReplyId, RequestId};
 use crate::domain::rating::{Rating, Score};
-use crate::domain::reply::{Effect, ReplyKind, effect};
+use crate::domain::reply::{Effect, ReplyKind, Understood, effect};
 use crate::domain::request::{Request, State};
 use crate::domain::time::Timestamp;
 
@@ -48,8 +48,9 @@ pub(super) const OPT_OUT: Sql = Sql::both(
     "insert into opt_outs (desk_id, channel, address_hash, origin, at) values ($1, $2, $3, $4, $5) \
      on conflict (desk_id, channel, address_hash) do nothing",
 );
-pub(super) const OPT_IN: Sql =
-    Sql::both("delete from opt_outs where address_hash = $1 and channel = $2");
+pub(super) const OPT_IN: Sql = Sql::both(
+    "delete from opt_outs where address_hash = $1 and channel = $2 and desk_id in ($3, $4)",
+);
 const WAITED: Sql = Sql::both(
     "select desk_id, id from requests where listening = 1 and listen_until <= $1 order by listen_until limit $2",
 );
@@ -81,6 +82,16 @@ impl Inner {
             return Ok(None);
         };
         let (mut held, rating) = (answered.held, answered.rating);
+        // What was not sent yet cannot be answered: whatever the contact writes is about something else. Only the wish to be left
+        // alone, or not, is heard.
+        let unsent = matches!(
+            held.request.delivery,
+            DeliveryState::Queued | DeliveryState::Claimed
+        );
+        let wish = matches!(new.understood, Understood::Stop | Understood::Start);
+        if unsent && matches!(new.find, Find::Pair(_)) && !wish {
+            return Ok(None);
+        }
         let keys = [
             Value::Id(held.request.desk.uuid()),
             Value::Id(held.request.id.uuid()),
@@ -152,7 +163,12 @@ impl Inner {
                     .await;
             }
             Effect::OptedOut => {
-                let (desk, channel) = (held.request.desk, held.request.channel.clone());
+                let channel = held.request.channel.clone();
+                // Two addresses cannot tell desks apart, so what was said between them counts for every desk.
+                let desk = match new.find {
+                    Find::Pair(_) => DeskId::from_uuid(uuid::Uuid::nil()),
+                    Find::Link(_) | Find::Attempt(_) => held.request.desk,
+                };
                 let address = held.request.contact.address.clone();
                 self.put_opt_out(tx, desk, &channel, &address, "reply", now)
                     .await?;
@@ -172,7 +188,8 @@ impl Inner {
                     held.request.channel.clone(),
                     held.request.contact.address.clone(),
                 );
-                if self.drop_opt_outs(tx, &channel, &address).await? > 0 {
+                let desk = held.request.desk;
+                if self.drop_opt_outs(tx, desk, &channel, &address).await? > 0 {
                     self.emit(tx, &held.request, EventKind::ContactOptedIn, 0, now);
                 }
             }
@@ -292,7 +309,7 @@ impl Inner {
             Value::Text(new.reply.kind.as_str()),
             Value::Text(new.reply.grade.as_str()),
             Value::Bytes(&raw),
-            Value::Text(effect_word(effect)),
+            Value::Text(effect.as_str()),
             Value::Int(new.reply.at.as_millis()),
         ];
         tx.pending.replies.push(owned(&values));
@@ -316,8 +333,11 @@ impl Inner {
             return Ok(Some(Cancelled::Ended(Box::new(held.request))));
         }
         self.end(&mut tx, &mut held, State::Cancelled, now).await?;
-        // Reopened: the next closing is a resolution of its own, even if the desk does not number them.
-        self.release_slot(&mut tx, desk, id).await?;
+        // Reopened: the next closing is a resolution of its own, even if the desk does not number them. One that is numbered stays
+        // taken, so that a late repetition of its trigger asks nobody.
+        if held.request.resolution.is_empty() {
+            self.release_slot(&mut tx, desk, id).await?;
+        }
         tx.commit().await?;
         Ok(Some(Cancelled::Done(Box::new(held.request))))
     }
@@ -365,18 +385,5 @@ impl Inner {
         self.save(tx, held).await?;
         self.emit(tx, &held.request, EventKind::for_state(state), entered, now);
         Ok(())
-    }
-}
-
-const fn effect_word(effect: &Effect) -> &'static str {
-    match effect {
-        Effect::Rated(..) => "rated",
-        Effect::Changed(..) => "changed",
-        Effect::Commented(_) => "commented",
-        Effect::OptedOut => "opted_out",
-        Effect::OptedIn => "opted_in",
-        Effect::Helped => "helped",
-        Effect::Unrecognized(_) => "unrecognized",
-        Effect::Nothing => "nothing",
     }
 }

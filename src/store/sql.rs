@@ -224,10 +224,13 @@ impl Store for SqlStore {
     async fn claim_deliveries(
         &self,
         owner: &str,
+        channels: &[&str],
         limit: i64,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
-        self.inner.claim_deliveries(owner, limit, now).await
+        self.inner
+            .claim_deliveries(owner, channels, limit, now)
+            .await
     }
 
     async fn dispatch(&self, dispatch: Dispatch) -> Result<Permission, StoreError> {
@@ -236,6 +239,10 @@ impl Store for SqlStore {
 
     async fn report(&self, report: Report) -> Result<bool, StoreError> {
         expect!(self.write(Write::Report(report)).await, Written::Reported(recorded) => recorded)
+    }
+
+    async fn take_over(&self) -> Result<(), StoreError> {
+        self.inner.take_over().await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
@@ -288,7 +295,15 @@ impl Store for SqlStore {
 
     async fn opt_in(&self, channel: &Channel, address: &Address) -> Result<bool, StoreError> {
         let mut tx = self.inner.database.begin().await?;
-        let removed = self.inner.drop_opt_outs(&mut tx, channel, address).await?;
+        let removed = self
+            .inner
+            .drop_opt_outs(
+                &mut tx,
+                DeskId::from_uuid(uuid::Uuid::nil()),
+                channel,
+                address,
+            )
+            .await?;
         tx.commit().await?;
         Ok(removed > 0)
     }

@@ -48,7 +48,7 @@ impl Journey {
             channel: "voice".to_owned(),
             to: call.expose().to_owned(),
             conversation,
-            resolution: String::new(),
+            resolution: field("resolution"),
             contact: ContactInfo {
                 language: field("language"),
                 ..ContactInfo::default()

@@ -27,12 +27,15 @@ impl Journey {
                 body,
                 message_id,
             } => {
-                let pair = Pair {
-                    channel: channel.clone(),
-                    ours: to.clone(),
-                    theirs: from.clone(),
-                };
-                self.text(provider, pair, body, message_id).await
+                let pairs: Vec<Pair> = to
+                    .iter()
+                    .map(|ours| Pair {
+                        channel: channel.clone(),
+                        ours: ours.clone(),
+                        theirs: from.clone(),
+                    })
+                    .collect();
+                self.text(provider, &pairs, body, message_id).await
             }
             Inbound::Call {
                 token: None,

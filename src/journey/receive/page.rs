@@ -1,5 +1,6 @@
 //! Our own page and chats: opening a link reads, pressing writes.
 
+use crate::channel::{self, Carriage};
 use crate::clock::random;
 use crate::domain::desk::Desk;
 use crate::domain::rating::{Grade, Rating, Score, clean_comment};
@@ -78,12 +79,19 @@ impl Journey {
 
     /// The chat shows the ask. `false` if no request has this token.
     pub async fn shown(&self, token: &str) -> Result<bool, StoreError> {
+        if !self.is_chat(token).await? {
+            return Ok(false);
+        }
         let find = Find::Link(TokenHash::of(token));
-        Ok(self
-            .store
-            .record_reached(find, self.clock.now())
-            .await?
-            .is_some())
+        let now = self.clock.now();
+        Ok(self.store.record_reached(find, now).await?.is_some())
+    }
+
+    /// Whether the token was handed out to a chat. One from a mail proves less: it has to go through its page.
+    async fn is_chat(&self, token: &str) -> Result<bool, StoreError> {
+        let found = self.store.find(&Find::Link(TokenHash::of(token))).await?;
+        let channel = found.and_then(|(request, _)| channel::find(request.channel.as_str()));
+        Ok(channel.is_some_and(|channel| channel.carriage() == Carriage::Answer))
     }
 
     /// A button of a chat. The token was given to the chat alone, so the channel proves the contact.
@@ -93,6 +101,9 @@ impl Journey {
         score: Score,
         comment: &str,
     ) -> Result<Pressed, PressError> {
+        if !self.is_chat(token).await? {
+            return Err(PressError::Unknown);
+        }
         self.post(token, score, comment, ReplyKind::Button, Grade::Channel)
             .await
     }

@@ -11,10 +11,11 @@ use crate::provider::{Answer, Provider};
 use crate::store::{Find, NewReply, Pair, Replied, StoreError};
 
 impl Journey {
+    /// A text that came for one of these pairs: the first that a request holds.
     pub(super) async fn text(
         &self,
         provider: &dyn Provider,
-        pair: Pair,
+        pairs: &[Pair],
         body: &str,
         message_id: &str,
     ) -> Result<Answer, StoreError> {
@@ -26,23 +27,22 @@ impl Journey {
             grade: Grade::Channel,
             at: self.clock.now(),
         };
-        let new = NewReply {
-            find: Find::Pair(pair.clone()),
-            reply,
-            understood: understood.clone(),
-            window_ms: self.rules.correction_ms,
-        };
-        let Some(replied) = self.store.record_reply(new).await? else {
-            // Nobody waits for this text. A wish not to be written to is heard all the same.
-            match understood {
-                Understood::Stop => {
-                    let now = self.clock.now();
-                    self.store.opt_out(&pair.channel, &pair.theirs, now).await?;
-                }
-                Understood::Start => {
-                    self.store.opt_in(&pair.channel, &pair.theirs).await?;
-                }
-                Understood::Help | Understood::Rating(..) | Understood::Words(_) => {}
+        let mut replied = None;
+        for pair in pairs {
+            let new = NewReply {
+                find: Find::Pair(pair.clone()),
+                reply: reply.clone(),
+                understood: understood.clone(),
+                window_ms: self.rules.correction_ms,
+            };
+            replied = self.store.record_reply(new).await?;
+            if replied.is_some() {
+                break;
+            }
+        }
+        let Some(replied) = replied else {
+            if let Some(pair) = pairs.first() {
+                self.wish(pair, &understood).await?;
             }
             self.metrics
                 .hooks
@@ -52,6 +52,22 @@ impl Journey {
         };
         let desk = self.desk_of(&replied.request).await?;
         Ok(text_back(provider, body, &replied, &desk).map_or(Answer::Silence, Answer::Text))
+    }
+
+    /// Nobody waits for this text. A wish not to be written to is heard all the same.
+    async fn wish(&self, pair: &Pair, understood: &Understood) -> Result<(), StoreError> {
+        match understood {
+            Understood::Stop => {
+                let now = self.clock.now();
+                self.store.opt_out(&pair.channel, &pair.theirs, now).await
+            }
+            Understood::Start => self
+                .store
+                .opt_in(&pair.channel, &pair.theirs)
+                .await
+                .map(|_| ()),
+            Understood::Help | Understood::Rating(..) | Understood::Words(_) => Ok(()),
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn inbound(
             channel: SMS,
             from: Address::phone(&field("from")?)
                 .map_err(|_| malformed("from", "must be a telephone number"))?,
-            to: field("to")?,
+            to: vec![field("to")?],
             body: field("body")?,
             message_id: field("id")?,
         }),

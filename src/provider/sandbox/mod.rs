@@ -308,7 +308,7 @@ impl Provider for Sandbox {
                 id: message_id.clone(),
                 token: String::new(),
                 from: from.expose().to_owned(),
-                to: to.clone(),
+                to: to.concat(),
                 body: body.clone(),
                 direction: "in",
             };
@@ -322,7 +322,7 @@ impl Provider for Sandbox {
             let text = Text {
                 id: self.shelf.id("SM"),
                 token: String::new(),
-                from: to.clone(),
+                from: to.concat(),
                 to: from.expose().to_owned(),
                 body: body.clone(),
                 direction: "out",

@@ -15,6 +15,7 @@ use crate::provider::{Hook, HookError, Inbound};
 const FIELDS: &[&str] = &[
     "desk",
     "conversation",
+    "resolution",
     "agent",
     "team",
     "queue",
@@ -39,7 +40,7 @@ pub(super) fn read(
         return Err(HookError::Forged);
     }
     match route {
-        Route::Text => text(settings, form),
+        Route::Text => text(form),
         Route::Call(token) => call(token, hook, form),
         Route::Status(token) => status(token, form),
     }
@@ -75,7 +76,7 @@ fn sid(form: &Form, name: &'static str, kinds: &[&str]) -> Result<String, HookEr
     })
 }
 
-fn text(settings: &Settings, form: &Form) -> Result<Inbound, HookError> {
+fn text(form: &Form) -> Result<Inbound, HookError> {
     let from = Address::phone(form.required("From")?).map_err(|_| HookError::Malformed {
         field: "From",
         message: "is not a telephone number",
@@ -87,13 +88,13 @@ fn text(settings: &Settings, form: &Form) -> Result<Inbound, HookError> {
             message: "must not be empty",
         });
     }
-    // A request is found by the pair of addresses it was sent with, and ours may have been the Messaging Service.
-    let service = settings.messaging_service_sid.as_str();
-    let through_service = !service.is_empty() && form.get("MessagingServiceSid")? == Some(service);
+    // A request is found by the pair of addresses it was sent with, and ours may have been the number or its Messaging Service.
+    let service = form.get("MessagingServiceSid")?.unwrap_or_default();
+    let names = [service, to].into_iter().filter(|name| !name.is_empty());
     Ok(Inbound::Text {
         channel: Channel::named("sms"),
         from,
-        to: if through_service { service } else { to }.to_owned(),
+        to: names.map(str::to_owned).collect(),
         body: form.required("Body")?.to_owned(),
         message_id: sid(form, "MessageSid", &["SM", "MM"])?,
     })
@@ -207,7 +208,7 @@ mod tests {
         let expected = Inbound::Text {
             channel: Channel::named("sms"),
             from: Address::phone("+14155550123").unwrap(),
-            to: "+14155550100".to_owned(),
+            to: vec!["+14155550100".to_owned()],
             body: "5 please".to_owned(),
             message_id: "SM0000000000000000000000000000000b".to_owned(),
         };
@@ -220,15 +221,14 @@ mod tests {
         let form = format!(
             "{MESSAGE}&From=%2B14155550123&To=%2B14155550100&Body=5&MessagingServiceSid={service}"
         );
-        for (more, ours) in [
-            (format!("messaging_service_sid = '{service}'"), service),
-            (String::new(), "+14155550100"),
-        ] {
-            let Ok(Inbound::Text { to, .. }) = read_with(&more, "sms", "", &form) else {
-                panic!("a text is expected")
-            };
-            assert_eq!(to, ours);
-        }
+        let Ok(Inbound::Text { to, .. }) = read_it("sms", "", &form) else {
+            panic!("a text is expected")
+        };
+        assert_eq!(
+            to,
+            [service, "+14155550100"],
+            "a desk may have asked from either"
+        );
     }
 
     #[test]

@@ -81,8 +81,6 @@ pub(super) struct Settings {
     pub(super) text_from: String,
     /// The sender of calls; may be empty if none are made.
     pub(super) voice_from: String,
-    /// The Messaging Service; may be empty.
-    pub(super) messaging_service_sid: String,
     /// Whether a number may be called back.
     pub(super) call_back: bool,
     /// Where the API is.
@@ -195,10 +193,9 @@ impl Raw {
             text_from: if service.is_empty() {
                 self.from
             } else {
-                service.clone()
+                self.messaging_service_sid
             },
             voice_from,
-            messaging_service_sid: self.messaging_service_sid,
             call_back: self.call_back,
             base,
             base_path,

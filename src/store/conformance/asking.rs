@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::stage::{NOW, Stage, after, digit, link, taken};
+use super::stage::{EVERY, NOW, Stage, after, digit, link, taken};
 use crate::domain::contact::Address;
 use crate::domain::delivery::DeliveryState;
 use crate::domain::id::RequestId;
@@ -158,13 +158,14 @@ async fn a_cancelled_conversation_may_be_asked_about_again(stage: Arc<Stage>) {
     assert!(
         stage
             .store
-            .claim_deliveries("w", 10, after(1))
+            .claim_deliveries("w", EVERY, 10, after(1))
             .await
             .unwrap()
             .is_empty()
     );
     let second = stage.accept(Stage::again(&first)).await;
     assert_eq!(second.state, State::Scheduled);
+    stage.carry("SM9", after(2)).await;
     stage
         .store
         .record_reply(digit(&second, "SM2", 5, after(3)))
@@ -245,7 +246,11 @@ async fn desks_are_walls(stage: Arc<Stage>) {
         ..stage.trigger()
     };
     stage.accept(twin.clone()).await;
-    let claims = stage.store.claim_deliveries("w", 10, NOW).await.unwrap();
+    let claims = stage
+        .store
+        .claim_deliveries("w", EVERY, 10, NOW)
+        .await
+        .unwrap();
     let claim = claims
         .iter()
         .find(|claim| claim.request.desk == stage.desk)
@@ -361,7 +366,7 @@ async fn a_request_in_an_answer_or_a_call_is_sent_at_once(stage: Arc<Stage>) {
     assert!(
         stage
             .store
-            .claim_deliveries("w", 10, after(1))
+            .claim_deliveries("w", EVERY, 10, after(1))
             .await
             .unwrap()
             .is_empty()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::stage::{NOW, Stage, WAIT_MS, after, digit, not_processed, taken, token};
+use super::stage::{EVERY, NOW, Stage, WAIT_MS, after, digit, not_processed, taken, token};
 use crate::domain::delivery::{DeliveryState, Status};
 use crate::domain::request::{Request, State};
 use crate::domain::token::TokenHash;
@@ -146,7 +146,7 @@ async fn a_callback_on_an_earlier_attempt_takes_the_request_out_of_the_queue(sta
     assert!(
         stage
             .store
-            .claim_deliveries("w", 10, after(WAIT_MS - 1))
+            .claim_deliveries("w", EVERY, 10, after(WAIT_MS - 1))
             .await
             .unwrap()
             .is_empty()
@@ -204,6 +204,7 @@ async fn what_arrives_late_does_not_displace_a_newer_ask(stage: Arc<Stage>) {
             .state,
         State::Delivered
     );
+    stage.carry("SM9", after(3)).await;
     let replied = stage
         .store
         .record_reply(digit(&request, "SM3", 5, after(4)))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::stage::{
-    NOW, Stage, WAIT_MS, WINDOW_MS, after, digit, link, not_processed, parallel, token,
+    EVERY, NOW, Stage, WAIT_MS, WINDOW_MS, after, digit, link, not_processed, parallel, token,
 };
 use crate::domain::delivery::{DeliveryState, Status};
 use crate::domain::request::State;
@@ -66,7 +66,7 @@ async fn what_was_not_sent_is_dropped(stage: Arc<Stage>) {
     assert!(
         stage
             .store
-            .claim_deliveries("w", 10, after(WAIT_MS))
+            .claim_deliveries("w", EVERY, 10, after(WAIT_MS))
             .await
             .unwrap()
             .is_empty()

@@ -10,7 +10,7 @@ use crate::domain::request::{Channel, State};
 use crate::store::{NewRequest, Permission, Store as _};
 
 stories!(
-    migrated: an_opt_out_holds_for_every_desk_until_it_is_lifted, stop_in_a_reply_holds_for_its_desk,
+    migrated: an_opt_out_holds_for_every_desk_until_it_is_lifted, stop_between_two_addresses_holds_for_every_desk,
     an_opt_out_after_the_trigger_stops_the_sending, a_provider_may_say_that_the_contact_opted_out,
 );
 
@@ -35,8 +35,8 @@ async fn an_opt_out_holds_for_every_desk_until_it_is_lifted(stage: Arc<Stage>) {
     by_mail.channel = Channel::named("email");
     assert_eq!(
         stage.accept(by_mail).await.reason,
-        None,
-        "an opt-out is of one channel"
+        Some(Suppression::OptedOut),
+        "an opt-out holds over all channels"
     );
     assert!(stage.store.opt_in(&SMS, address).await.unwrap());
     assert!(!stage.store.opt_in(&SMS, address).await.unwrap());
@@ -46,7 +46,7 @@ async fn an_opt_out_holds_for_every_desk_until_it_is_lifted(stage: Arc<Stage>) {
     );
 }
 
-async fn stop_in_a_reply_holds_for_its_desk(stage: Arc<Stage>) {
+async fn stop_between_two_addresses_holds_for_every_desk(stage: Arc<Stage>) {
     let beta = stage.add_desk("beta").await;
     let first = stage.trigger();
     let request = stage.sent(first.clone()).await;
@@ -72,8 +72,8 @@ async fn stop_in_a_reply_holds_for_its_desk(stage: Arc<Stage>) {
                 ..stage.same_person(&first)
             })
             .await
-            .state,
-        State::Scheduled
+            .reason,
+        Some(Suppression::OptedOut)
     );
     assert!(
         stage

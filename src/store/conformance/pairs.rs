@@ -80,6 +80,12 @@ async fn an_answered_request_gives_way(stage: Arc<Stage>) {
         .unwrap();
     let second = stage.accept(stage.same_person(&first)).await;
     assert_eq!(second.state, State::Scheduled);
+    let early = digit(&request, "SM4", 5, after(2));
+    assert!(
+        stage.store.record_reply(early).await.unwrap().is_none(),
+        "what was not sent yet is not answered"
+    );
+    stage.carry("SM9", after(2)).await;
     let replied = stage
         .store
         .record_reply(digit(&request, "SM3", 5, after(2)))

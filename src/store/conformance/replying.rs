@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::stage::{Stage, WINDOW_MS, after, digit, link, score, text, token, words};
+use super::stage::{EVERY, Stage, WINDOW_MS, after, digit, link, score, text, token, words};
 use crate::domain::delivery::{DeliveryState, Status};
 use crate::domain::reply::{Effect, ReplyKind, Understood};
 use crate::domain::request::{Request, State};
@@ -170,7 +170,7 @@ async fn stop_ends_the_request(stage: Arc<Stage>) {
     assert!(
         stage
             .store
-            .claim_deliveries("w", 10, after(3))
+            .claim_deliveries("w", EVERY, 10, after(3))
             .await
             .unwrap()
             .is_empty()

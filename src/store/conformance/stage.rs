@@ -213,6 +213,9 @@ pub(super) fn not_processed() -> Outcome {
     }
 }
 
+/// Every channel that a provider carries.
+pub(super) const EVERY: &[&str] = &["sms", "voice", "email"];
+
 impl Stage {
     /// A new database and a store on it.
     pub(super) async fn open(engine: Engine) -> Self {
@@ -386,9 +389,20 @@ impl Stage {
 
     /// Claims the one request that is due.
     pub(super) async fn claim(&self, now: Timestamp) -> Claim {
-        let mut claims = self.store.claim_deliveries("w", 100, now).await.unwrap();
+        let mut claims = self
+            .store
+            .claim_deliveries("w", EVERY, 100, now)
+            .await
+            .unwrap();
         assert_eq!(claims.len(), 1, "one request is due");
         claims.pop().unwrap()
+    }
+
+    /// Sends the one request that is due.
+    pub(super) async fn carry(&self, provider_id: &str, now: Timestamp) {
+        let claim = self.claim(now).await;
+        assert_eq!(self.dispatch(&claim, now).await, Permission::Granted);
+        assert!(self.report(&claim, taken(provider_id), now).await);
     }
 
     /// Commits to the next attempt.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::stage::{NOW, Stage, WINDOW_MS, after, link, parallel, score};
+use super::stage::{EVERY, NOW, Stage, WINDOW_MS, after, link, parallel, score};
 use crate::domain::rating::Grade;
 use crate::domain::reply::{Reply, ReplyKind, Understood};
 use crate::domain::request::Request;
@@ -150,7 +150,7 @@ async fn each_due_request_is_claimed_by_one_worker(stage: Arc<Stage>) {
             loop {
                 let claims = stage
                     .store
-                    .claim_deliveries(&format!("w{n}"), 7, NOW)
+                    .claim_deliveries(&format!("w{n}"), EVERY, 7, NOW)
                     .await
                     .unwrap();
                 if claims.is_empty() {

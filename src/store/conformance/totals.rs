@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::stage::{Stage, WAIT_MS, after, digit, parallel, words};
+use super::stage::{EVERY, Stage, WAIT_MS, after, digit, parallel, words};
 use crate::domain::delivery::Outcome;
 use crate::domain::statistics::Total;
 use crate::store::dialect::Sql;
-use crate::store::{Cancelled, NewRequest, Store as _};
+use crate::store::{Cancelled, Carriage, NewRequest, Store as _};
 
 stories!(
     migrated: totals_are_the_sum_of_the_events_however_far_they_are_folded, totals_never_fall_while_many_write_and_fold,
@@ -76,6 +76,10 @@ async fn a_busy_day(stage: &Stage, n: i64) {
     let mut first = stage.trigger();
     first.attribution.touchpoint = format!("place-{}", n % 2);
     first.now = after(n);
+    if matches!(n % 4, 0 | 2) {
+        // What is answered has to be out.
+        first.carriage = Carriage::Answer;
+    }
     let request = stage.accept(first.clone()).await;
     let duplicate = NewRequest {
         conversation: first.conversation.clone(),
@@ -128,7 +132,7 @@ async fn totals_are_the_sum_of_the_events_however_far_they_are_folded(stage: Arc
     }
     for claim in stage
         .store
-        .claim_deliveries("w", 100, after(100))
+        .claim_deliveries("w", EVERY, 100, after(100))
         .await
         .unwrap()
     {
