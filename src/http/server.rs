@@ -2,7 +2,7 @@
 //!
 //! HTTP/1 only: hyper's automatic builder has no deadline until the first bytes tell the version, so a silent connection
 //! would stay for ever. Deadlines: header (also the pause between two requests), whole request; bodies have theirs in
-//! [`super::body`]. Limits: connections in all and per peer address.
+//! `http::body`. Limits: connections in all and per peer address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
