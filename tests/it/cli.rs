@@ -75,12 +75,13 @@ impl Running {
                 .success()
         );
         let begun = Instant::now();
+        let mut look = tokio::time::interval(Duration::from_millis(10));
         loop {
+            look.tick().await;
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status.code();
             }
             assert!(begun.elapsed() < PATIENCE, "it does not stop");
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
@@ -102,14 +103,15 @@ fn free_port() -> u16 {
 async fn ready(url: &str) {
     let address = url.strip_prefix("http://").unwrap();
     let begun = Instant::now();
+    let mut look = tokio::time::interval(Duration::from_millis(10));
     loop {
+        look.tick().await;
         if tokio::net::TcpStream::connect(address).await.is_ok()
             && http::get(&format!("{url}/readyz")).await.status == 200
         {
             return;
         }
         assert!(begun.elapsed() < PATIENCE, "it does not get ready");
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

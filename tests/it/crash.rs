@@ -97,31 +97,25 @@ impl Crowd {
         made
     }
 
-    /// A customer answers what arrived: waits until the request has left the queue. What a killed program had claimed is taken over
-    /// when its lease ends.
-    async fn arrives(&self, made: &Value) {
+    /// Whether a customer has something to answer: a chat's ask is handed out, a text has to leave the queue first. What a killed
+    /// program had claimed is taken over when its lease ends.
+    async fn has_arrived(&self, made: &Value) -> bool {
+        if made["token"].is_string() {
+            return true;
+        }
         let id = made["id"].as_str().unwrap();
-        let mut look = tokio::time::interval(Duration::from_millis(25));
-        let sent = timeout(DEADLINE, async {
-            loop {
-                look.tick().await;
-                let request = Request::get(format!("{}/v1/requests/{id}", self.url))
-                    .header("authorization", &self.bearer)
-                    .body(Full::default())
-                    .unwrap();
-                let Some((200, body)) = once(&self.http, request).await else {
-                    continue;
-                };
-                let seen: Value = serde_json::from_slice(&body).unwrap();
-                if !matches!(
-                    seen["delivery"]["state"].as_str(),
-                    Some("queued" | "claimed")
-                ) {
-                    return;
-                }
-            }
-        });
-        sent.await.expect("it is sent within the deadline");
+        let request = Request::get(format!("{}/v1/requests/{id}", self.url))
+            .header("authorization", &self.bearer)
+            .body(Full::default())
+            .unwrap();
+        let Some((200, body)) = once(&self.http, request).await else {
+            return false;
+        };
+        let seen: Value = serde_json::from_slice(&body).unwrap();
+        !matches!(
+            seen["delivery"]["state"].as_str(),
+            Some("queued" | "claimed")
+        )
     }
 
     async fn reply(&self, n: usize, made: &Value) {
@@ -140,7 +134,6 @@ impl Crowd {
                 (&json!("answered"), &json!(score))
             );
         } else {
-            self.arrives(made).await;
             let (from, id) = (format!("+1415556{n:04}"), format!("SM-{n}"));
             self.insist(|key| {
                 let body = score.to_string();
@@ -163,7 +156,7 @@ impl Crowd {
         self.acknowledge();
     }
 
-    /// One of the parallel tasks: asks, and answers some questions later.
+    /// One of the parallel tasks: asks, and answers some questions later. What has not arrived yet is answered after others.
     async fn work(self: Arc<Self>, task: usize) {
         let mut waiting = VecDeque::new();
         for n in (task..TRIGGERS).step_by(TASKS) {
@@ -172,12 +165,24 @@ impl Crowd {
                 waiting.push_back((n, made));
             }
             if waiting.len() > WAITING {
-                let (n, made) = waiting.pop_front().unwrap();
-                self.reply(n, &made).await;
+                self.answer_one(&mut waiting).await;
             }
         }
-        for (n, made) in waiting {
+        let mut look = tokio::time::interval(Duration::from_millis(25));
+        while !waiting.is_empty() {
+            look.tick().await;
+            self.answer_one(&mut waiting).await;
+        }
+    }
+
+    async fn answer_one(&self, waiting: &mut VecDeque<(usize, Value)>) {
+        let Some((n, made)) = waiting.pop_front() else {
+            return;
+        };
+        if self.has_arrived(&made).await {
             self.reply(n, &made).await;
+        } else {
+            waiting.push_back((n, made));
         }
     }
 
@@ -330,7 +335,10 @@ story!(
             program.kill();
             alive.send_replace(Some(program.start(&http).await));
         }
-        while let Some(ended) = tasks.join_next().await {
+        while let Some(ended) = timeout(3 * DEADLINE, tasks.join_next())
+            .await
+            .expect("work")
+        {
             ended.unwrap();
         }
 

@@ -339,3 +339,36 @@ story!(
         stage.finish().await;
     }
 );
+
+story!(
+    a_text_before_the_ask_is_out_is_about_something_else,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let trigger =
+            json!({"channel": "sms", "to": ANA, "conversation": "INC-1", "delay_seconds": 600});
+        let id = stage.trigger(&trigger).await.json()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        for words in ["2", "thanks a lot"] {
+            let (status, twiml) = stage
+                .twilio
+                .text(&stage.service(), ANA, OUR_NUMBER, words)
+                .await;
+            assert_eq!(
+                (status, twiml.contains("<Message>")),
+                (200, false),
+                "{words}: {twiml}"
+            );
+        }
+        assert_eq!(stage.request(&id).await["state"], "scheduled");
+        stage.pass(600);
+        assert_eq!(stage.deliver().await, 1);
+        stage
+            .twilio
+            .text(&stage.service(), ANA, OUR_NUMBER, "4")
+            .await;
+        assert_eq!(stage.request(&id).await["rating"]["score"], 4);
+        stage.finish().await;
+    }
+);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::story;
 use crate::support::database::Database;
-use crate::support::http::{Answer, get, post_form, send};
+use crate::support::http::{Answer, get, post_form, post_json, send};
 use crate::support::mail::Received;
 use crate::support::stage::{PUBLIC_URL, Stage};
 
@@ -357,6 +357,23 @@ story!(
             stage.database.number("select count(*) from replies").await,
             0
         );
+        stage.finish().await;
+    }
+);
+
+story!(
+    a_mails_link_is_no_token_of_a_chat,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let (id, mail) = mailed(&stage).await;
+        let door = page_url(&stage, &mail).replace("/r/", "/w/");
+        let before = rows(&stage.database).await;
+        let pressed = post_json(&door, &[], &json!({"score": 1})).await;
+        assert_eq!(pressed.status, 404, "{pressed:?}");
+        let shown = post_json(&format!("{door}/shown"), &[], &json!({})).await;
+        assert_eq!(shown.status, 404);
+        assert_eq!(rows(&stage.database).await, before);
+        assert_eq!(stage.request(&id).await["state"], "sent");
         stage.finish().await;
     }
 );
