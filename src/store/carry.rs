@@ -30,25 +30,26 @@ macro_rules! now {
     };
 }
 
-/// The condition on the state stands twice: without it in the outer update, concurrent claims take the same rows; with
-/// `skip locked` alone in the inner select it is only speed.
-macro_rules! claim {
-    ($now:expr, $channels:literal, $lock:literal) => {
-        concat!(
-            "update requests set delivery = 'claimed', lease_owner = $1, lease_until = ", $now, " + $2, fence = fence + 1 \
-             where (desk_id, id) in (select desk_id, id from requests where delivery = 'queued' and next_at <= $3 \
-             and channel ", $channels, " order by next_at limit $4 ", $lock, ") and delivery = 'queued' returning ",
-            request_columns!()
-        )
-    };
-}
-
+/// The condition on the state stands twice: without it in the outer update, concurrent claims take the same rows; `skip locked`
+/// is only speed. On PostgreSQL the choice is made once, in a materialized part: as a sub-select it may be run again for every
+/// row, each time skipping what it has locked itself, and the limit would be none.
 const CLAIM: Sql = Sql::each(
-    claim!(now!(sqlite), "in (select value from json_each($5))", ""),
-    claim!(
+    concat!(
+        "update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
+        now!(sqlite),
+        " + $2, fence = fence + 1 where (desk_id, id) in (select desk_id, id from requests where delivery = 'queued' \
+         and next_at <= $3 and channel in (select value from json_each($5)) order by next_at limit $4) \
+         and delivery = 'queued' returning ",
+        request_columns!()
+    ),
+    concat!(
+        "with due as materialized (select desk_id, id from requests where delivery = 'queued' and next_at <= $3 \
+         and channel = any($5::text[]) order by next_at limit $4 for update skip locked) \
+         update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
         now!(postgres),
-        "= any($5::text[])",
-        "for update skip locked"
+        " + $2, fence = fence + 1 from due where requests.desk_id = due.desk_id and requests.id = due.id \
+         and requests.delivery = 'queued' returning ",
+        request_columns!()
     ),
 );
 

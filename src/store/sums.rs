@@ -23,18 +23,16 @@ const TOTALS: Sql = Sql::both(
      order by first_at, d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket",
 );
 
-macro_rules! take {
-    ($lock:literal) => {
-        concat!(
-            "update events set folded = 1 where (desk_id, id) in (select desk_id, id from events where folded = 0 \
-             order by desk_id, id limit $1 ",
-            $lock,
-            ") and folded = 0 returning desk_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at"
-        )
-    };
-}
-
-const TAKE: Sql = Sql::each(take!(""), take!("for update skip locked"));
+/// Chosen once on PostgreSQL, for the reason that a claim is (see `carry`).
+const TAKE: Sql = Sql::each(
+    "update events set folded = 1 where (desk_id, id) in (select desk_id, id from events where folded = 0 \
+     order by desk_id, id limit $1) and folded = 0 \
+     returning desk_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at",
+    "with pending as materialized (select desk_id, id from events where folded = 0 order by desk_id, id limit $1 \
+     for update skip locked) update events set folded = 1 from pending where events.desk_id = pending.desk_id \
+     and events.id = pending.id and events.folded = 0 \
+     returning events.desk_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at",
+);
 const ADD: Sql = Sql::both(
     "insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at) \
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \

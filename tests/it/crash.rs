@@ -335,11 +335,16 @@ story!(
             program.kill();
             alive.send_replace(Some(program.start(&http).await));
         }
-        while let Some(ended) = timeout(3 * DEADLINE, tasks.join_next())
-            .await
-            .expect("work")
-        {
-            ended.unwrap();
+        let all = async {
+            while let Some(ended) = tasks.join_next().await {
+                ended.unwrap();
+            }
+        };
+        if timeout(3 * DEADLINE, all).await.is_err() {
+            let metrics = plain::get(&format!("{}/metrics/totals", program.url)).await;
+            let carried = metrics.body.lines().filter(|line| line.contains("deliver"));
+            let carried: Vec<&str> = carried.collect();
+            panic!("work is stuck: {carried:#?}\n{}", program.log());
         }
 
         // The last kill finds the program at rest; what it leaves is what counts.

@@ -153,6 +153,7 @@ async fn each_due_request_is_claimed_by_one_worker(stage: Arc<Stage>) {
                     .claim_deliveries(&format!("w{n}"), EVERY, 7, NOW)
                     .await
                     .unwrap();
+                assert!(claims.len() <= 7, "a claim has a limit");
                 if claims.is_empty() {
                     return claimed;
                 }

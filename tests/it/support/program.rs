@@ -84,6 +84,11 @@ impl Program {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// What it has logged in all its lives.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     /// Starts it and waits until it answers; the key of its sandbox.
     pub(crate) async fn start(&mut self, http: &Http) -> String {
         let log = self.folder.path().join("log");
@@ -104,7 +109,7 @@ impl Program {
         assert!(
             timeout(DEADLINE, ready).await.is_ok(),
             "it does not start: {}",
-            std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+            self.log()
         );
         let config = super::http::get(&format!("{}/sandbox/config", self.url)).await;
         config.json()["hook_key"].as_str().unwrap().to_owned()
