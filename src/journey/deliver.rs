@@ -117,14 +117,11 @@ impl Deliverer {
                 continue;
             }
             for claim in self.claim(lane, free).await {
-                let free = Arc::clone(&lane.free);
+                // Taken here and not in the task, so that the next claim sees what is left. No claim gives more than was asked for.
+                let permit = Arc::clone(&lane.free).try_acquire_owned();
                 let (journey, provider) = (self.journey.clone(), Arc::clone(&lane.provider));
                 launched += 1;
                 flying.spawn(async move {
-                    // Never dropped here: what is claimed is carried, even if it has to wait its turn.
-                    let Ok(permit) = free.acquire_owned().await else {
-                        return;
-                    };
                     if let Err(error) = carry(&journey, provider.as_ref(), &claim).await {
                         journey.store_failed(&error);
                         tracing::warn!(request = %claim.request.id, %error, "a delivery could not be recorded");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::channel::{self, Carriage, Urls};
+use crate::channel::Urls;
 use crate::clock::{Clock, Entropy};
 use crate::domain::desk::Desk;
 use crate::domain::request::Request;
@@ -74,11 +74,6 @@ impl Routes {
     pub fn channels_of(&self, provider: &str) -> Vec<&'static str> {
         let own = self.0.iter().filter(|(_, known)| known.name() == provider);
         own.map(|(channel, _)| *channel).collect()
-    }
-
-    /// Whether an ask on this channel can go out at all.
-    pub fn carries(&self, channel: &dyn channel::Channel) -> bool {
-        channel.carriage() == Carriage::Answer || self.0.contains_key(channel.name())
     }
 }
 
