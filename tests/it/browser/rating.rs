@@ -148,8 +148,9 @@ async fn without_javascript_the_button_answers_and_a_reload_does_not_repeat_it()
     browser.click(".question").await;
     assert_eq!(sandbox.replies().await, 0, "no script saw the touch");
     browser.click("#rating button").await;
-    let said = browser.text("#note").await;
-    assert!(said.contains("4 (good)"), "{said}");
+    browser
+        .until("document.querySelector('#note')?.textContent.includes('4 (good)')")
+        .await;
     assert_eq!(
         browser.client.current_url().await.unwrap().as_str(),
         page,

@@ -6,7 +6,6 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
-use fantoccini::error::{CmdError, ErrorStatus};
 use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -185,19 +184,14 @@ impl Browser {
         self.client.perform_actions(actions).await.unwrap();
     }
 
-    /// The text of the element as it is shown. A page may be replaced between finding and reading; then it is found again.
+    /// The text of the element as it is shown. Where a click may replace the page, wait for the new one first.
     pub(crate) async fn text(&self, css: &str) -> String {
-        for _ in 0..20 {
-            let found = self.client.find(Locator::Css(css)).await;
-            let found = found.unwrap_or_else(|error| panic!("{css}: {error}"));
-            match found.text().await {
-                Ok(text) => return text,
-                Err(CmdError::Standard(error))
-                    if error.error == ErrorStatus::StaleElementReference => {}
-                Err(error) => panic!("{css}: {error}"),
-            }
-        }
-        panic!("{css} is replaced all the time");
+        let text = self
+            .value(&format!("document.querySelector({css:?}).innerText"))
+            .await;
+        text.as_str()
+            .unwrap_or_else(|| panic!("{css} has no text"))
+            .to_owned()
     }
 
     /// The value of a JavaScript expression.
@@ -207,13 +201,15 @@ impl Browser {
         value.unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
-    /// Waits until a JavaScript expression is true.
+    /// Waits until a JavaScript expression is true. A click may replace the page: while there is none, nothing is true.
     pub(crate) async fn until(&self, expression: &str) {
+        let script = format!("return Boolean({expression})");
         let mut ticks = interval(Duration::from_millis(25));
         let done = timeout(PATIENCE, async {
             loop {
                 ticks.tick().await;
-                if self.value(&format!("Boolean({expression})")).await == true {
+                if matches!(self.client.execute(&script, vec![]).await, Ok(value) if value == true)
+                {
                     return;
                 }
             }
