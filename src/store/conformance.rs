@@ -27,6 +27,7 @@ macro_rules! stories {
 }
 
 mod asking;
+mod bounds;
 mod callbacks;
 mod carrying;
 mod desks;
@@ -37,6 +38,7 @@ mod pairs;
 mod replying;
 mod schema;
 mod sealed;
+mod settling;
 mod stage;
 mod together;
 mod totals;

@@ -10,8 +10,9 @@ use super::commit::GroupCommit;
 use super::dialect::{Database, Sql};
 use super::write::{Write, Written};
 use super::{
-    Accepted, Backlog, Cancelled, Claim, Dispatch, Filter, Find, KeyRing, NewReply, NewRequest,
-    Permission, Replied, Report, Store, StoreError, StoreSettings,
+    Accepted, Backlog, Cancelled, Ceilings, Check, Claim, Dispatch, Filter, Find, KeyRing, Lease,
+    NewReply, NewRequest, Permission, Replied, Report, Settlement, Store, StoreError,
+    StoreSettings,
 };
 use crate::clock::{Entropy, random};
 use crate::domain::contact::Address;
@@ -30,6 +31,7 @@ pub(super) struct Inner {
     pub(super) keys: KeyRing,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) lease_ms: i64,
+    pub(super) ceilings: Ceilings,
 }
 
 impl Inner {
@@ -66,6 +68,7 @@ impl SqlStore {
             keys,
             entropy,
             lease_ms: settings.lease_ms,
+            ceilings: settings.ceilings,
         });
         let tasks = TaskTracker::new();
         let commit = RwLock::new(Some(GroupCommit::start(&inner, settings, &tasks)));
@@ -90,6 +93,11 @@ impl SqlStore {
         [
             super::accept::STATEMENTS,
             super::carry::STATEMENTS,
+            super::settle::STATEMENTS,
+            super::look::STATEMENTS,
+            super::end::STATEMENTS,
+            super::duty::STATEMENTS,
+            super::invariants::STATEMENTS,
             super::desks::STATEMENTS,
             super::read::STATEMENTS,
             super::lock::STATEMENTS,
@@ -263,6 +271,57 @@ impl Store for SqlStore {
             now,
         };
         expect!(self.write(write).await, Written::Request(request) => request.map(|boxed| *boxed))
+    }
+
+    async fn claim_checks(&self, limit: i64, now: Timestamp) -> Result<Vec<Check>, StoreError> {
+        self.inner.claim_checks(limit, now).await
+    }
+
+    async fn taken(&self, provider: &str, ids: &[&str]) -> Result<Vec<String>, StoreError> {
+        self.inner.taken(provider, ids).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError> {
+        let write = Write::Settle(Box::new(settlement));
+        expect!(self.write(write).await, Written::Reported(recorded) => recorded)
+    }
+
+    async fn hold_duty(
+        &self,
+        name: &str,
+        owner: &str,
+        lease_ms: i64,
+    ) -> Result<Option<Lease>, StoreError> {
+        self.inner.hold_duty(name, owner, lease_ms).await
+    }
+
+    async fn mark_duty(&self, name: &str, lease: Lease, mark: i64) -> Result<bool, StoreError> {
+        self.inner.mark_duty(name, lease, mark).await
+    }
+
+    async fn release_duties(&self, owner: &str) -> Result<(), StoreError> {
+        self.inner.release_duties(owner).await
+    }
+
+    async fn is_stray(&self, provider: &str, provider_id: &str) -> Result<bool, StoreError> {
+        self.inner.is_stray(provider, provider_id).await
+    }
+
+    async fn add_stray(
+        &self,
+        provider: &str,
+        provider_id: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.inner.add_stray(provider, provider_id, now).await
+    }
+
+    async fn forget(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.inner.forget(now).await
+    }
+
+    async fn invariants(&self) -> Result<Vec<(&'static str, i64)>, StoreError> {
+        self.inner.invariants().await
     }
 
     async fn record_reached(

@@ -116,6 +116,7 @@ async fn many_answers_at_once_make_one_rating(stage: Arc<Stage>) {
             },
             understood: Understood::Rating(score, String::new()),
             window_ms: WINDOW_MS,
+            sent_at: None,
         };
         let stage = Arc::clone(&stage);
         async move { stage.store.record_reply(reply).await.unwrap().unwrap() }

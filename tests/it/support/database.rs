@@ -81,6 +81,7 @@ impl Database {
             ("replies", "select count(*) from replies"),
             ("ratings", "select count(*) from ratings"),
             ("opt_outs", "select count(*) from opt_outs"),
+            ("strays", "select count(*) from strays"),
             ("events", "select count(*) from events"),
             ("totals", "select count(*) from totals"),
         ] {
