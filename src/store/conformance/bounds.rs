@@ -82,6 +82,12 @@ async fn send_until_stopped(stage: &Stage, store: &crate::store::SqlStore) -> (i
     }
 }
 
+/// Sends counted for desks.
+const OF_DESKS: Sql = Sql::each(
+    "select cast(sum(n) as integer) as n from ceilings where length(subject) = 0",
+    "select cast(sum(n) as bigint) as n from ceilings where length(subject) = 0",
+);
+
 async fn nothing_is_sent_above_the_ceiling_of_an_address(stage: Arc<Stage>) {
     let bounded = stage
         .bounded(Ceilings {
@@ -96,11 +102,7 @@ async fn nothing_is_sent_above_the_ceiling_of_an_address(stage: Arc<Stage>) {
     let claim = stage.claim(NOW).await;
     let permission = bounded.dispatch(super::stage::dispatch(&claim, NOW)).await;
     assert_eq!(permission.unwrap(), Permission::Granted { send_at: None });
-    const ALL: Sql = Sql::each(
-        "select cast(sum(n) as integer) as n from ceilings where length(subject) = 0",
-        "select cast(sum(n) as bigint) as n from ceilings where length(subject) = 0",
-    );
-    assert_eq!(stage.count(ALL, &[]).await, 4);
+    assert_eq!(stage.count(OF_DESKS, &[]).await, 4);
     bounded.close().await;
 }
 

@@ -257,8 +257,8 @@ async fn a_second_message_waits_at_the_provider_and_counts_as_sent_when_its_time
             .settle(&request, 2, Finding::Released, 1_060_001)
             .await
     );
-    let (delivery, state, first, second) = stage.states(&request).await;
-    assert_eq!((delivery, state), (DeliveryState::Accepted, State::Sent));
+    let (delivery, now, first, second) = stage.states(&request).await;
+    assert_eq!((delivery, now), (DeliveryState::Accepted, State::Sent));
     assert_eq!((first.as_str(), second.as_str()), ("unknown", "accepted"));
     for (name, broken) in stage.store.invariants().await.unwrap() {
         assert_eq!(broken, 0, "{name}");
@@ -387,8 +387,8 @@ async fn a_second_that_is_refused_leaves_the_first_lost(stage: Arc<Stage>) {
         ..report(&claim, refused, after(700_002))
     };
     assert!(stage.store.report(refused).await.unwrap());
-    let (delivery, state, first, second) = stage.states(&request).await;
-    assert_eq!((delivery, state), (DeliveryState::Lost, State::Scheduled));
+    let (delivery, now, first, second) = stage.states(&request).await;
+    assert_eq!((delivery, now), (DeliveryState::Lost, State::Scheduled));
     assert_eq!((first.as_str(), second.as_str()), ("unknown", "rejected"));
 }
 
@@ -422,8 +422,8 @@ async fn a_mail_is_sent_once_more_under_the_same_name(stage: Arc<Stage>) {
             .report(&claim, taken("<1@example.com>"), after(20_002))
             .await
     );
-    let (delivery, state, first, second) = stage.states(&request).await;
-    assert_eq!((delivery, state), (DeliveryState::Accepted, State::Sent));
+    let (delivery, now, first, second) = stage.states(&request).await;
+    assert_eq!((delivery, now), (DeliveryState::Accepted, State::Sent));
     assert_eq!((first.as_str(), second.as_str()), ("unknown", "accepted"));
 }
 
