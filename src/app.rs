@@ -226,6 +226,7 @@ pub async fn open_store(
         url: config.database.url.clone(),
         connections: config.database.connections,
         statement_cache: config.database.statement_cache,
+        skip_locked: config.database.skip_locked,
         queue: config.database.queue,
         batch: config.database.batch,
         lease_ms: i64::from(config.database.lease_seconds) * 1000,

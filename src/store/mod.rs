@@ -60,6 +60,8 @@ pub struct StoreSettings {
     pub connections: u32,
     /// Prepared statements kept per connection to PostgreSQL; 0 behind a pooler in transaction mode.
     pub statement_cache: usize,
+    /// Whether claims on PostgreSQL skip rows that somebody else has locked. Only speed: without it they wait for each other.
+    pub skip_locked: bool,
     /// Writes that may wait for their transaction before further ones are refused.
     pub queue: usize,
     /// The most writes in one transaction.

@@ -30,6 +30,7 @@ pub(super) struct Inner {
     pub(super) keys: KeyRing,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) lease_ms: i64,
+    pub(super) skip_locked: bool,
 }
 
 impl Inner {
@@ -66,6 +67,7 @@ impl SqlStore {
             keys,
             entropy,
             lease_ms: settings.lease_ms,
+            skip_locked: settings.skip_locked,
         });
         let tasks = TaskTracker::new();
         let commit = RwLock::new(Some(GroupCommit::start(&inner, settings, &tasks)));
