@@ -32,20 +32,23 @@ mod conformance;
 mod desks;
 mod dialect;
 mod error;
+mod file;
 mod keyring;
 mod lock;
 mod read;
 mod record;
 mod reply;
 mod row;
+mod server;
+mod shared;
 mod sql;
 mod sums;
 mod tx;
 mod write;
 
 pub use calls::{
-    Accepted, Backlog, Cancelled, Carriage, Claim, Dispatch, Filter, Find, NewReply, NewRequest,
-    Pair, Permission, Replied, Report,
+    Accepted, Backlog, Cancelled, Carriage, Claim, Condition, Dispatch, Filter, Find, NewReply,
+    NewRequest, Pair, Permission, Replied, Report,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use keyring::{KeyRing, KeyRingError};
@@ -79,6 +82,10 @@ pub trait Store: Send + Sync {
     async fn ready(&self) -> Result<bool, StoreError>;
     /// Finishes what is waiting and closes the connections.
     async fn close(&self);
+    /// Waits until the disk under the database has failed; why. Nothing is acknowledged any more, and the process has to end.
+    async fn broken(&self) -> String;
+    /// How the connections and files are doing.
+    fn condition(&self) -> Condition;
 
     /// Adds a desk. `None` if its short name is taken.
     async fn add_desk(

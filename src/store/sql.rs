@@ -10,8 +10,8 @@ use super::commit::GroupCommit;
 use super::dialect::{Database, Sql};
 use super::write::{Write, Written};
 use super::{
-    Accepted, Backlog, Cancelled, Claim, Dispatch, Filter, Find, KeyRing, NewReply, NewRequest,
-    Permission, Replied, Report, Store, StoreError, StoreSettings,
+    Accepted, Backlog, Cancelled, Claim, Condition, Dispatch, Filter, Find, KeyRing, NewReply,
+    NewRequest, Permission, Replied, Report, Store, StoreError, StoreSettings,
 };
 use crate::clock::{Entropy, random};
 use crate::domain::contact::Address;
@@ -145,6 +145,18 @@ impl Store for SqlStore {
         self.tasks.close();
         self.tasks.wait().await;
         self.inner.database.close().await;
+    }
+
+    async fn broken(&self) -> String {
+        match &self.inner.database {
+            Database::Sqlite(file) => file.broken().await,
+            // PostgreSQL ends by itself when its disk fails, and is away then.
+            Database::Postgres(_) => std::future::pending().await,
+        }
+    }
+
+    fn condition(&self) -> Condition {
+        self.inner.database.condition()
     }
 
     async fn add_desk(
