@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::channel;
-use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::clock::{Clock, Entropy, SharedClock, SystemEntropy};
 use crate::config::{Config, ConfigError};
 use crate::domain::token::TokenMint;
 use crate::http::{self, Doors, server};
@@ -63,10 +63,10 @@ impl std::fmt::Debug for Parts {
 }
 
 impl Parts {
-    /// The machine's own clock and randomness, with background work.
+    /// The clock of the database, or the machine's own where they are the same, and the machine's randomness, with background work.
     pub fn system() -> Self {
         Self {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SharedClock::default()),
             entropy: Arc::new(SystemEntropy),
             background: true,
         }
@@ -260,6 +260,7 @@ impl App {
             metrics: metrics()?,
             bell: Arc::new(Notify::new()),
         };
+        journey.tell_time().await?;
         let draining = Arc::new(AtomicBool::new(false));
         let doors = Doors {
             journey: journey.clone(),
@@ -277,6 +278,8 @@ impl App {
             tasks.spawn(async move { worker.run(token).await });
             let (sweeper, token) = (journey.clone(), stop.clone());
             tasks.spawn(async move { sweeper.run_sweeper(token).await });
+            let (teller, token) = (journey.clone(), stop.clone());
+            tasks.spawn(async move { teller.run_time(token).await });
             let (tidier, token) = (journey.clone(), stop.clone());
             tasks.spawn(async move { tidier.run_tidier(token).await });
         }

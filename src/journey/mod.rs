@@ -26,6 +26,7 @@ mod deliver;
 mod receive;
 mod settle;
 mod tidy;
+mod time;
 
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;

@@ -84,6 +84,8 @@ pub trait Store: Send + Sync {
     async fn close(&self);
     /// Waits until the disk under the database has failed; why. Nothing is acknowledged any more, and the process has to end.
     async fn broken(&self) -> String;
+    /// What time it is by the clock that all replicas share; `None` if that is this machine's own.
+    async fn shared_time(&self) -> Result<Option<Timestamp>, StoreError>;
     /// How the connections and files are doing.
     fn condition(&self) -> Condition;
 

@@ -24,6 +24,15 @@ use crate::domain::statistics::Total;
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 
+/// As leases are measured (see `carry`).
+const SHARED_TIME: Sql = Sql::each(
+    "select cast(unixepoch('subsec') * 1000 as integer) as now",
+    "select cast(extract(epoch from clock_timestamp()) * 1000 as bigint) as now",
+);
+
+#[cfg(test)]
+const STATEMENTS: &[(&str, Sql)] = &[("shared_time", SHARED_TIME)];
+
 /// What every step needs.
 pub(super) struct Inner {
     pub(super) database: Database,
@@ -90,6 +99,7 @@ impl SqlStore {
     #[cfg(test)]
     pub(super) fn statements() -> Vec<(&'static str, Sql)> {
         [
+            STATEMENTS,
             super::accept::STATEMENTS,
             super::carry::STATEMENTS,
             super::desks::STATEMENTS,
@@ -153,6 +163,15 @@ impl Store for SqlStore {
             // PostgreSQL ends by itself when its disk fails, and is away then.
             Database::Postgres(_) => std::future::pending().await,
         }
+    }
+
+    async fn shared_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        if matches!(self.inner.database, Database::Sqlite(_)) {
+            return Ok(None);
+        }
+        let row = self.inner.database.row(SHARED_TIME, &[]).await?;
+        let millis = row.map(|row| row.int("now")).transpose()?;
+        Ok(millis.map(Timestamp::from_millis))
     }
 
     fn condition(&self) -> Condition {
