@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Row as _, Sqlite, SqlitePool, Transaction};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +31,8 @@ pub(super) struct File {
     pub(super) read: SqlitePool,
     log: PathBuf,
     broken: watch::Sender<Option<String>>,
+    /// Rung when there is no space left: what is in the log can be moved into the file, and the log be written anew.
+    full: Notify,
     closing: CancellationToken,
 }
 
@@ -70,9 +72,16 @@ impl File {
             read,
             log: log.into(),
             broken: watch::Sender::new(None),
+            full: Notify::new(),
             closing: CancellationToken::new(),
         });
-        TaskTracker::new().spawn(keep(Arc::downgrade(&file), file.closing.clone()));
+        let (keeper, closing) = (Arc::downgrade(&file), file.closing.clone());
+        TaskTracker::new().spawn(async move {
+            tokio::select! {
+                () = closing.cancelled() => {}
+                () = keep(keeper) => {}
+            }
+        });
         Ok(file)
     }
 
@@ -91,6 +100,9 @@ impl File {
             return Err(StoreError::Broken(reason));
         }
         let result = work.await.map_err(StoreError::from);
+        if matches!(result, Err(StoreError::Full(_))) {
+            self.full.notify_one();
+        }
         if let Err(StoreError::Broken(reason)) = &result {
             let first = self.broken.send_if_modified(|broken| {
                 let first = broken.is_none();
@@ -124,15 +136,15 @@ impl File {
         Some((log.len(), log.modified().ok()?))
     }
 
-    /// Moves the log into the file if there is enough of it. Readers of an old state hold up what they still need.
-    async fn checkpoint(&self) -> Result<(), StoreError> {
+    /// Moves the log into the file if so many pages wait. Readers of an old state hold up what they still need.
+    async fn checkpoint(&self, least: i64) -> Result<(), StoreError> {
         self.ask(async {
             let mut connection = self.write.acquire().await?;
             let row = sqlx::raw_sql("pragma wal_checkpoint(noop)")
                 .fetch_one(&mut *connection)
                 .await?;
             let (pages, moved): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-            if pages - moved >= PAGES {
+            if pages - moved >= least {
                 sqlx::raw_sql("pragma wal_checkpoint(passive)")
                     .execute(&mut *connection)
                     .await?;
@@ -149,21 +161,23 @@ impl File {
     }
 }
 
-async fn keep(file: Weak<File>, closing: CancellationToken) {
+async fn keep(file: Weak<File>) {
     let mut seen = None;
-    loop {
-        tokio::select! {
-            () = closing.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        let Some(file) = file.upgrade() else { return };
+    while let Some(file) = file.upgrade() {
+        let full = tokio::select! {
+            () = tokio::time::sleep(LOOK) => false,
+            () = file.full.notified() => true,
+        };
         let now = file.log_changed();
-        if now == seen {
+        if now == seen && !full {
             continue;
         }
         seen = now;
-        if let Err(error) = file.checkpoint().await {
+        let least = if full { 1 } else { PAGES };
+        if let Err(error) = file.checkpoint(least).await {
             tracing::warn!(%error, "the log could not be moved into the file");
+            // A full disk rings the bell again; its turn comes with the next look.
+            tokio::time::sleep(LOOK).await;
         }
     }
 }
