@@ -39,6 +39,8 @@ METRICS = {
     "onefive_provider_calls_total": {"provider", "outcome"},
     "onefive_hooks_total": {"provider", "result"},
     "onefive_store_errors_total": {"kind"},
+    "onefive_database_connections": {"state"},
+    "onefive_sqlite_wal_bytes": set(),
     "onefive_build_info": {"version"},
     "process_cpu_seconds_total": set(),
     "process_max_fds": set(),
