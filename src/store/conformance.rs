@@ -48,6 +48,7 @@ mod ending;
 mod listing;
 mod opting_out;
 mod pairs;
+mod repeating;
 mod replying;
 mod schema;
 mod sealed;

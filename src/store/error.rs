@@ -147,10 +147,10 @@ impl StoreError {
             // A statement that was stopped for its length; a server that only reads, because it is a standby or was one a moment
             // ago; a session that was ended while it waited.
             "57014" | "25006" | "25P03" => Self::Unavailable(text),
-            // The outcome of a commit is unknown; the connection failed; the server shuts down or starts; it lacks connections, disk
-            // or memory; its own disk failed.
+            // The outcome of a commit is unknown; the connection failed, or was not allowed; the server shuts down or starts; it lacks
+            // connections, disk or memory; its own disk failed.
             _ if code == "40003"
-                || ["08", "57P", "53", "58"]
+                || ["08", "28", "3D", "57P", "53", "58"]
                     .iter()
                     .any(|class| code.starts_with(class)) =>
             {
@@ -194,8 +194,8 @@ mod tests {
     #[test]
     fn a_failed_connection_is_told_from_a_refused_statement() {
         for code in [
-            "08006", "08007", "57P01", "57P02", "57P03", "53300", "53100", "58030", "40003",
-            "25006", "57014",
+            "08006", "08007", "28P01", "3D000", "57P01", "57P02", "57P03", "53300", "53100",
+            "58030", "40003", "25006", "57014",
         ] {
             assert_eq!(postgres(code), StoreErrorKind::Unavailable, "{code}");
         }

@@ -170,11 +170,12 @@ impl Server {
             Ok(!standby)
         };
         look.await.unwrap_or_else(|error: sqlx::Error| {
-            // It answers, and has no connection left or no room for us: each call will say so itself.
-            let full = error
-                .as_database_error()
-                .is_some_and(|error| error.code().as_deref() == Some("53300"));
-            full || !matches!(StoreError::from(error), StoreError::Unavailable(_))
+            // It answers, and has no connection left or no room for us: each call will say so itself, and those that we have may work.
+            let code = |error: &dyn sqlx::error::DatabaseError| {
+                let code = error.code().unwrap_or_default();
+                !code.starts_with("57P") && !code.starts_with("08")
+            };
+            error.as_database_error().is_some_and(code)
         })
     }
 
