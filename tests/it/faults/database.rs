@@ -223,8 +223,11 @@ async fn a_standby_takes_over_with_everything_that_was_acknowledged() {
         let begun = Instant::now();
         scene.cluster.stop_at_once();
         load.refused(50).await;
-        standby.promote().await;
+        // The address moves first; a server that only reads is as good as none.
         scene.way.lead(standby.port);
+        load.refused(50).await;
+        scene.lives().await;
+        standby.promote().await;
         load.more(1).await;
         worst = worst.max(begun.elapsed());
         load.more(150).await;
