@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy, random};
+use crate::clock::{Clock, Entropy, SharedClock, SystemEntropy, random};
 use crate::config::{Config, ConfigError, Settling, SettlingPolicy};
 use crate::domain::settling;
 use crate::domain::token::TokenMint;
@@ -68,10 +68,10 @@ impl std::fmt::Debug for Parts {
 }
 
 impl Parts {
-    /// The machine's own clock and randomness, with background work.
+    /// The clock of the database, or the machine's own where they are the same, and the machine's randomness, with background work.
     pub fn system() -> Self {
         Self {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SharedClock::default()),
             entropy: Arc::new(SystemEntropy),
             background: true,
         }
@@ -143,6 +143,7 @@ pub async fn open_store(
         url: config.database.url.clone(),
         connections: config.database.connections,
         statement_cache: config.database.statement_cache,
+        skip_locked: config.database.skip_locked,
         queue: config.database.queue,
         batch: config.database.batch,
         lease_ms: i64::from(config.database.lease_seconds) * 1000,
@@ -182,6 +183,7 @@ impl App {
             bell: Arc::new(Notify::new()),
             replica: hex::encode(random::<8>(parts.entropy.as_ref())),
         };
+        journey.tell_time().await?;
         let draining = Arc::new(AtomicBool::new(false));
         let doors = Doors {
             journey: journey.clone(),
@@ -248,6 +250,8 @@ fn spawn_background(
 ) {
     let (worker, token) = (Arc::clone(deliverer), stop.clone());
     tasks.spawn(async move { worker.run(token).await });
+    let (teller, token) = (journey.clone(), stop.clone());
+    tasks.spawn(async move { teller.run_time(token).await });
     for duty in Duty::ALL {
         let (journey, token) = (journey.clone(), stop.clone());
         tasks.spawn(async move { journey.run_duty(duty, token).await });

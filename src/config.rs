@@ -121,6 +121,8 @@ pub struct Database {
     pub connections: u32,
     /// Prepared statements per connection.
     pub statement_cache: usize,
+    /// Whether claims skip rows that are locked.
+    pub skip_locked: bool,
     /// Waiting writes.
     pub queue: usize,
     /// Writes in one transaction.

@@ -31,6 +31,7 @@ mod receive;
 mod reconcile;
 mod settle;
 mod tidy;
+mod time;
 
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;

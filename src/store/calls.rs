@@ -376,3 +376,14 @@ pub struct Backlog {
     /// When the longest-waiting one became due; 0 if that means nothing.
     pub oldest_due: Timestamp,
 }
+
+/// How the connections and files of the database are doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Condition {
+    /// Connections that are in use.
+    pub busy: u64,
+    /// Connections that wait for use.
+    pub idle: u64,
+    /// Bytes in SQLite's write-ahead log; none with PostgreSQL.
+    pub log_bytes: Option<u64>,
+}

@@ -32,26 +32,35 @@ macro_rules! now {
 
 /// The condition on the state stands twice: without it in the outer update, concurrent claims take the same rows; `skip locked`
 /// is only speed. On PostgreSQL the choice is made once, in a materialized part: as a sub-select it may be run again for every
-/// row, each time skipping what it has locked itself, and the limit would be none.
-const CLAIM: Sql = Sql::each(
-    concat!(
-        "update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
-        now!(sqlite),
-        " + $2, fence = fence + 1 where (desk_id, id) in (select desk_id, id from requests where delivery = 'queued' \
-         and next_at <= $3 and channel in (select value from json_each($5)) order by next_at limit $4) \
-         and delivery = 'queued' returning ",
-        request_columns!()
-    ),
-    concat!(
-        "with due as materialized (select desk_id, id from requests where delivery = 'queued' and next_at <= $3 \
-         and channel = any($5::text[]) order by next_at limit $4 for update skip locked) \
-         update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
-        now!(postgres),
-        " + $2, fence = fence + 1 from due where requests.desk_id = due.desk_id and requests.id = due.id \
-         and requests.delivery = 'queued' returning ",
-        request_columns!()
-    ),
-);
+/// row, each time skipping what it has locked itself, and the limit would be none. Without `skip locked` claims wait for each other,
+/// always in the same order.
+macro_rules! claim {
+    ($choice:literal) => {
+        Sql::each(
+            concat!(
+                "update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
+                now!(sqlite),
+                " + $2, fence = fence + 1 where (desk_id, id) in (select desk_id, id from requests where delivery = 'queued' \
+                 and next_at <= $3 and channel in (select value from json_each($5)) order by next_at limit $4) \
+                 and delivery = 'queued' returning ",
+                request_columns!()
+            ),
+            concat!(
+                "with due as materialized (select desk_id, id from requests where delivery = 'queued' and next_at <= $3 \
+                 and channel = any($5::text[]) order by ",
+                $choice,
+                ") update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
+                now!(postgres),
+                " + $2, fence = fence + 1 from due where requests.desk_id = due.desk_id and requests.id = due.id \
+                 and requests.delivery = 'queued' returning ",
+                request_columns!()
+            ),
+        )
+    };
+}
+
+const CLAIM: Sql = claim!("next_at limit $4 for update skip locked");
+const CLAIM_PLAINLY: Sql = claim!("next_at, desk_id, id limit $4");
 
 macro_rules! dispatch {
     ($now:expr) => {
@@ -74,6 +83,7 @@ const IN_DOUBT: Sql = Sql::both(
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("carry.claim", CLAIM),
+    ("carry.claim_plainly", CLAIM_PLAINLY),
     ("carry.dispatch", DISPATCH),
     ("carry.in_doubt", IN_DOUBT),
 ];
@@ -95,7 +105,12 @@ impl Inner {
             Value::Words(channels),
         ];
         let mut claims = Vec::new();
-        for row in tx.rows(CLAIM, &values).await? {
+        let claim = if self.skip_locked {
+            CLAIM
+        } else {
+            CLAIM_PLAINLY
+        };
+        for row in tx.rows(claim, &values).await? {
             claims.push(Claim {
                 fence: row.int("fence")?,
                 request: row::request(&row, &self.keys)?,

@@ -34,6 +34,7 @@ mod dialect;
 mod duty;
 mod end;
 mod error;
+mod file;
 mod invariants;
 mod keyring;
 mod lock;
@@ -42,15 +43,18 @@ mod read;
 mod record;
 mod reply;
 mod row;
+mod server;
 mod settle;
+mod shared;
 mod sql;
 mod sums;
 mod tx;
 mod write;
 
 pub use calls::{
-    Accepted, Attempt, Backlog, Cancelled, Carriage, Ceiling, Check, Claim, Dispatch, Filter, Find,
-    Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied, Report, Second, Settlement,
+    Accepted, Attempt, Backlog, Cancelled, Carriage, Ceiling, Check, Claim, Condition, Dispatch,
+    Filter, Find, Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied, Report, Second,
+    Settlement,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use keyring::{KeyRing, KeyRingError};
@@ -65,6 +69,8 @@ pub struct StoreSettings {
     pub connections: u32,
     /// Prepared statements kept per connection to PostgreSQL; 0 behind a pooler in transaction mode.
     pub statement_cache: usize,
+    /// Whether claims on PostgreSQL skip rows that somebody else has locked. Only speed: without it they wait for each other.
+    pub skip_locked: bool,
     /// Writes that may wait for their transaction before further ones are refused.
     pub queue: usize,
     /// The most writes in one transaction.
@@ -93,6 +99,12 @@ pub trait Store: Send + Sync {
     async fn ready(&self) -> Result<bool, StoreError>;
     /// Finishes what is waiting and closes the connections.
     async fn close(&self);
+    /// Waits until the disk under the database has failed; why. Nothing is acknowledged any more, and the process has to end.
+    async fn broken(&self) -> String;
+    /// What time it is by the clock that all replicas share; `None` if that is this machine's own.
+    async fn shared_time(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// How the connections and files are doing.
+    fn condition(&self) -> Condition;
 
     /// Adds a desk. `None` if its short name is taken.
     async fn add_desk(

@@ -10,9 +10,9 @@ use super::commit::GroupCommit;
 use super::dialect::{Database, Sql};
 use super::write::{Write, Written};
 use super::{
-    Accepted, Backlog, Cancelled, Ceilings, Check, Claim, Dispatch, Filter, Find, KeyRing, Lease,
-    NewReply, NewRequest, Permission, Replied, Report, Settlement, Store, StoreError,
-    StoreSettings,
+    Accepted, Backlog, Cancelled, Ceilings, Check, Claim, Condition, Dispatch, Filter, Find,
+    KeyRing, Lease, NewReply, NewRequest, Permission, Replied, Report, Settlement, Store,
+    StoreError, StoreSettings,
 };
 use crate::clock::{Entropy, random};
 use crate::domain::contact::Address;
@@ -25,6 +25,15 @@ use crate::domain::statistics::Total;
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 
+/// As leases are measured (see `carry`).
+const SHARED_TIME: Sql = Sql::each(
+    "select cast(unixepoch('subsec') * 1000 as integer) as now",
+    "select cast(extract(epoch from clock_timestamp()) * 1000 as bigint) as now",
+);
+
+#[cfg(test)]
+const STATEMENTS: &[(&str, Sql)] = &[("shared_time", SHARED_TIME)];
+
 /// What every step needs.
 pub(super) struct Inner {
     pub(super) database: Database,
@@ -32,6 +41,7 @@ pub(super) struct Inner {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) lease_ms: i64,
     pub(super) ceilings: Ceilings,
+    pub(super) skip_locked: bool,
 }
 
 impl Inner {
@@ -69,6 +79,7 @@ impl SqlStore {
             entropy,
             lease_ms: settings.lease_ms,
             ceilings: settings.ceilings,
+            skip_locked: settings.skip_locked,
         });
         let tasks = TaskTracker::new();
         let commit = RwLock::new(Some(GroupCommit::start(&inner, settings, &tasks)));
@@ -91,6 +102,7 @@ impl SqlStore {
     #[cfg(test)]
     pub(super) fn statements() -> Vec<(&'static str, Sql)> {
         [
+            STATEMENTS,
             super::accept::STATEMENTS,
             super::carry::STATEMENTS,
             super::settle::STATEMENTS,
@@ -151,6 +163,27 @@ impl Store for SqlStore {
         self.tasks.close();
         self.tasks.wait().await;
         self.inner.database.close().await;
+    }
+
+    async fn broken(&self) -> String {
+        match &self.inner.database {
+            Database::Sqlite(file) => file.broken().await,
+            // PostgreSQL ends by itself when its disk fails, and is away then.
+            Database::Postgres(_) => std::future::pending().await,
+        }
+    }
+
+    async fn shared_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        if matches!(self.inner.database, Database::Sqlite(_)) {
+            return Ok(None);
+        }
+        let row = self.inner.database.row(SHARED_TIME, &[]).await?;
+        let millis = row.map(|row| row.int("now")).transpose()?;
+        Ok(millis.map(Timestamp::from_millis))
+    }
+
+    fn condition(&self) -> Condition {
+        self.inner.database.condition()
     }
 
     async fn add_desk(

@@ -214,7 +214,11 @@ story!(promtool_has_nothing_to_say, async |database: Database| {
         assert_eq!(promtool(&metrics), quiet, "{path} after");
         names.extend(families(&metrics));
     }
-    assert_eq!(names, listed());
+    let mut listed = listed();
+    if matches!(stage.database, Database::Postgres { .. }) {
+        listed.retain(|name| !name.starts_with("onefive_sqlite_"));
+    }
+    assert_eq!(names, listed);
     stage.finish().await;
 });
 

@@ -46,6 +46,8 @@ METRICS = {
     "onefive_replies_reconciled_total": {"provider"},
     "onefive_ceiling_refusals_total": {"ceiling"},
     "onefive_invariant_violations": {"invariant"},
+    "onefive_database_connections": {"state"},
+    "onefive_sqlite_wal_bytes": set(),
     "onefive_build_info": {"version"},
     "process_cpu_seconds_total": set(),
     "process_max_fds": set(),

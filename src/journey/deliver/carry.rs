@@ -234,9 +234,7 @@ async fn report(
                 }
                 return Ok(Some(outcome));
             }
-            Err(StoreError::Unavailable(_) | StoreError::Busy | StoreError::Conflict)
-                if tried < REPORT_TRIES =>
-            {
+            Err(error) if error.may_pass() && tried < REPORT_TRIES => {
                 tokio::time::sleep(Duration::from_millis(200 << tried)).await;
             }
             Err(error) => return Err(error),

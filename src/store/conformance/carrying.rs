@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::store::{Find, NewReply, NewRequest, Permission, Store as _};
 
 stories!(
-    migrated: a_request_is_not_claimed_before_it_is_due, the_claim_of_a_dead_worker_goes_back_and_fences_it_out,
+    migrated plainly: a_request_is_not_claimed_before_it_is_due, the_claim_of_a_dead_worker_goes_back_and_fences_it_out,
     a_worker_whose_lease_is_over_may_not_send, what_a_dead_worker_may_have_sent_is_unknown_and_never_sent_again,
     a_late_report_binds_but_never_leads_back_to_the_queue, a_report_for_another_fence_or_attempt_is_not_recorded,
     proof_that_nothing_happened_leads_back_to_the_queue_later, a_refusal_is_a_failure,

@@ -59,6 +59,8 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
 pub(super) enum Engine {
     Sqlite,
     Postgres,
+    /// Without `skip locked`.
+    PostgresPlainly,
 }
 
 /// Where the database is, so that it can be thrown away.
@@ -231,7 +233,7 @@ impl Stage {
                     Place::Folder(folder),
                 )
             }
-            Engine::Postgres => {
+            Engine::Postgres | Engine::PostgresPlainly => {
                 let admin_url = admin_url();
                 let admin = PgConnectOptions::from_str(&admin_url).unwrap();
                 let name = format!("onefive_{}", hex::encode(random::<8>(&SystemEntropy)));
@@ -247,6 +249,7 @@ impl Stage {
             url,
             connections: 8,
             statement_cache: 100,
+            skip_locked: engine != Engine::PostgresPlainly,
             queue: 1000,
             batch: 128,
             lease_ms: 60_000,

@@ -2,8 +2,11 @@
 
 pub(crate) mod browser;
 pub(crate) mod database;
+pub(crate) mod faults;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod mail;
+pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod prometheus;
 pub(crate) mod sandbox;
