@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::channel;
@@ -25,6 +24,9 @@ use crate::journey::{Deliverer, Journey, Routes, Rules};
 use crate::metrics::Metrics;
 use crate::provider::{self, Built};
 use crate::store::{KeyRing, SqlStore, StoreError, StoreErrorKind, StoreSettings};
+
+/// For the store to close once nobody works with it any more.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +88,10 @@ pub struct App {
     pub journey: Journey,
     /// The worker, for whoever turns it by hand.
     pub deliverer: Arc<Deliverer>,
-    draining: Arc<AtomicBool>,
-    stop: CancellationToken,
+    leaving: server::Leaving,
     tasks: TaskTracker,
+    grace: Duration,
+    patience: Duration,
 }
 
 /// Who carries which channel, by configuration. Builds every provider that a channel names, and connects nowhere.
@@ -259,17 +262,17 @@ impl App {
             metrics: metrics()?,
             bell: Arc::new(Notify::new()),
         };
-        let draining = Arc::new(AtomicBool::new(false));
+        let leaving = server::Leaving::default();
+        let (stop, tasks) = (leaving.draining.clone(), TaskTracker::new());
         let doors = Doors {
             journey: journey.clone(),
             known_keys: http::KnownKeys::default(),
             body_deadline: Duration::from_secs(config.server.body_seconds),
             metrics_key: config.server.metrics_key,
             totals_in_metrics: config.is_sqlite(),
-            draining: Arc::clone(&draining),
+            draining: stop.clone(),
         };
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let [public, api, admin] = listen(config, &doors, &stop, &tasks).await?;
+        let [public, api, admin] = listen(config, &doors, &leaving, &tasks).await?;
         let deliverer = Arc::new(Deliverer::new(journey.clone()));
         if parts.background {
             let (worker, token) = (Arc::clone(&deliverer), stop.clone());
@@ -285,24 +288,37 @@ impl App {
             admin,
             journey,
             deliverer,
-            draining,
-            stop,
+            leaving,
             tasks,
+            grace: Duration::from_secs(config.server.drain_grace_seconds),
+            patience: Duration::from_secs(config.server.drain_seconds),
         })
     }
 
-    /// Tells balancers to send no more; what comes is still answered.
+    /// Tells balancers to send no more and takes no new work from the queue; whoever calls is still answered.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.leaving.draining.cancel();
     }
 
-    /// Stops: no new connections, no new work, finishes what is in flight, closes the store.
+    /// Leaves a balancer: drains, serves on until it must have noticed, and stops.
+    pub async fn leave(self) {
+        self.drain();
+        tokio::time::sleep(self.grace).await;
+        self.stop().await;
+    }
+
+    /// Stops: no new connections, no new work, finishes what is in flight, closes the store. What is not finished in time is cut
+    /// off, and is to others as if this process had died: the end must come before somebody makes it come.
     pub async fn stop(self) {
         self.drain();
-        self.stop.cancel();
+        self.leaving.closed.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
-        self.journey.store.close().await;
+        if timeout(self.patience, self.tasks.wait()).await.is_err() {
+            tracing::warn!("work was still under way at the end of the drain and is cut off");
+        }
+        if timeout(CLOSING, self.journey.store.close()).await.is_err() {
+            tracing::warn!("the store did not close in time");
+        }
     }
 }
 
@@ -332,7 +348,7 @@ async fn prepare_schema(config: &Config, store: &SqlStore) -> Result<(), AppErro
 async fn listen(
     config: &Config,
     doors: &Doors,
-    stop: &CancellationToken,
+    leaving: &server::Leaving,
     tasks: &TaskTracker,
 ) -> Result<[SocketAddr; 3], AppError> {
     let routers = http::routers(doors);
@@ -371,7 +387,7 @@ async fn listen(
             router,
             limits,
             doors.journey.metrics.clone(),
-            stop.clone(),
+            leaving.clone(),
         ));
     }
     Ok(wanted.map(|address| real.get(&address).copied().unwrap_or(address)))

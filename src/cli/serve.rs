@@ -13,7 +13,7 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
     tracing::info!(public = %app.public, api = %app.api, admin = %app.admin, routes = ?app.journey.routes, "onefive serves");
     told.await;
     tracing::info!("stopping: finishing what is in flight");
-    app.stop().await;
+    app.leave().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -86,7 +86,7 @@ impl Deliverer {
     pub async fn run(&self, stop: CancellationToken) {
         let mut flying = JoinSet::new();
         while !stop.is_cancelled() {
-            if self.launch(&mut flying).await > 0 {
+            if self.launch(&mut flying, &stop).await > 0 {
                 continue;
             }
             tokio::select! {
@@ -98,17 +98,22 @@ impl Deliverer {
             while flying.try_join_next().is_some() {}
         }
         while flying.join_next().await.is_some() {}
+        // What did not reach its point of no return is another worker's at once, not only when the lease ends.
+        if let Err(error) = self.journey.store.release(&self.owner).await {
+            self.journey.store_failed(&error);
+            tracing::warn!(%error, "what was claimed could not be given back; it is when its lease ends");
+        }
     }
 
     /// Carries what is due now, as much as may be under way at once, and returns when all of it is reported; how many requests.
     pub async fn tick(&self) -> usize {
         let mut flying = JoinSet::new();
-        let claimed = self.launch(&mut flying).await;
+        let claimed = self.launch(&mut flying, &CancellationToken::new()).await;
         while flying.join_next().await.is_some() {}
         claimed
     }
 
-    async fn launch(&self, flying: &mut JoinSet<()>) -> usize {
+    async fn launch(&self, flying: &mut JoinSet<()>, stop: &CancellationToken) -> usize {
         let mut launched = 0;
         for lane in &self.lanes {
             let free = lane.free.available_permits();
@@ -120,9 +125,10 @@ impl Deliverer {
                 // Taken here and not in the task, so that the next claim sees what is left. No claim gives more than was asked for.
                 let permit = Arc::clone(&lane.free).try_acquire_owned();
                 let (journey, provider) = (self.journey.clone(), Arc::clone(&lane.provider));
+                let stop = stop.clone();
                 launched += 1;
                 flying.spawn(async move {
-                    if let Err(error) = carry(&journey, provider.as_ref(), &claim).await {
+                    if let Err(error) = carry(&journey, provider.as_ref(), &claim, &stop).await {
                         journey.store_failed(&error);
                         tracing::warn!(request = %claim.request.id, %error, "a delivery could not be recorded");
                     }
@@ -152,6 +158,7 @@ async fn carry(
     journey: &Journey,
     provider: &dyn Provider,
     claim: &Claim,
+    stop: &CancellationToken,
 ) -> Result<(), StoreError> {
     let request = &claim.request;
     let attempt = request.attempts + 1;
@@ -164,6 +171,9 @@ async fn carry(
         Ok(line) => line,
         Err(outcome) => return report(journey, provider, claim, attempt, outcome).await,
     };
+    if stop.is_cancelled() {
+        return Ok(());
+    }
     let committed = Instant::now();
     let dispatch = Dispatch {
         desk: request.desk,

@@ -72,6 +72,10 @@ macro_rules! unclaim {
 
 const UNCLAIM: Sql = Sql::each(unclaim!(now!(sqlite)), unclaim!(now!(postgres)));
 
+const RELEASE: Sql = Sql::both(
+    "update requests set delivery = 'queued', lease_until = 0 where delivery = 'claimed' and lease_owner = $1",
+);
+
 /// For a database that only this process works on: whoever held something is dead.
 const TAKE_OVER: Sql =
     Sql::both("update requests set lease_until = 0 where delivery in ('claimed', 'dispatching')");
@@ -99,6 +103,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("carry.claim", CLAIM),
     ("carry.dispatch", DISPATCH),
     ("carry.unclaim", UNCLAIM),
+    ("carry.release", RELEASE),
     ("carry.take_over", TAKE_OVER),
     ("carry.silent", SILENT),
     ("carry.attempt_by_token", ATTEMPT_BY_TOKEN),
@@ -298,6 +303,13 @@ impl Inner {
             self.save(tx, &held).await?;
         }
         Ok(Some(held.request))
+    }
+
+    pub(super) async fn release(&self, owner: &str) -> Result<u64, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let released = tx.execute(RELEASE, &[Value::Text(owner)]).await?;
+        tx.commit().await?;
+        Ok(released)
     }
 
     pub(super) async fn take_over(&self) -> Result<(), StoreError> {

@@ -142,6 +142,8 @@ pub trait Store: Send + Sync {
     async fn dispatch(&self, dispatch: Dispatch) -> Result<Permission, StoreError>;
     /// Records what came of sending. `false` if the worker was fenced out or evidence was faster.
     async fn report(&self, report: Report) -> Result<bool, StoreError>;
+    /// Puts back into the queue what this worker has claimed and not begun to send; how many.
+    async fn release(&self, owner: &str) -> Result<u64, StoreError>;
     /// Ends every lease: for a start on a database that only this process works on.
     async fn take_over(&self) -> Result<(), StoreError>;
     /// Settles what dead workers left behind: claims go back to the queue, what may have been sent becomes unknown.

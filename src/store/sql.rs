@@ -241,6 +241,10 @@ impl Store for SqlStore {
         expect!(self.write(Write::Report(report)).await, Written::Reported(recorded) => recorded)
     }
 
+    async fn release(&self, owner: &str) -> Result<u64, StoreError> {
+        self.inner.release(owner).await
+    }
+
     async fn take_over(&self) -> Result<(), StoreError> {
         self.inner.take_over().await
     }
