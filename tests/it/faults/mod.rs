@@ -1,0 +1,4 @@
+//! What may go wrong around the service, done on purpose, and what has to hold all the same.
+
+mod doors;
+mod rolling;
