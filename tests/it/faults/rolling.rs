@@ -19,7 +19,7 @@ use crate::support::database::Database;
 use crate::support::faults;
 use crate::support::program::{Http, once};
 use crate::support::replica::{Balancer, Replica};
-use crate::support::stage::OUR_NUMBER;
+use crate::support::stage::{ANA, OUR_NUMBER, Stage};
 use crate::support::twilio::{Behaviour, FakeTwilio};
 
 /// For what has to happen after a restart. Only a broken service comes near.
@@ -192,6 +192,25 @@ story!(
             kept.len()
         );
         faults::record("term", "SIGTERM under load", ends, &result);
+    }
+);
+
+story!(
+    what_a_leaving_worker_has_claimed_is_another_workers_at_once,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        stage.ask("sms", ANA, "INC-1").await;
+        let (store, now) = (&stage.app.journey.store, stage.now());
+        let claimed = store.claim_deliveries("leaving", &["sms"], 8, now).await;
+        assert_eq!(claimed.unwrap().len(), 1);
+        assert_eq!(stage.deliver().await, 0, "it is held");
+        assert_eq!(store.release("another").await.unwrap(), 0);
+        assert_eq!(store.release("leaving").await.unwrap(), 1);
+        assert_eq!(stage.deliver().await, 1, "nobody waited for the lease");
+        assert_eq!(stage.twilio.messages().len(), 1);
+        // What has passed the point of no return is not given back.
+        assert_eq!(store.release("leaving").await.unwrap(), 0);
+        stage.finish().await;
     }
 );
 
