@@ -1,5 +1,7 @@
-//! Faults on purpose: what is promised holds while the database, its disk and its clock fail.
+//! What may go wrong around the service, done on purpose, and what has to hold all the same.
 
 mod clocks;
 mod database;
+mod doors;
 mod files;
+mod rolling;
