@@ -2,10 +2,12 @@
 
 pub(crate) mod browser;
 pub(crate) mod database;
+pub(crate) mod faults;
 pub(crate) mod http;
 pub(crate) mod mail;
 pub(crate) mod program;
 pub(crate) mod prometheus;
+pub(crate) mod returned;
 pub(crate) mod sandbox;
 pub(crate) mod stage;
 pub(crate) mod twilio;
