@@ -53,6 +53,36 @@ story!(
 );
 
 story!(
+    the_same_mail_brought_many_times_at_once_counts_once,
+    async |database: Database| {
+        let stage = stage(database).await;
+        let (id, mail) = mailed(&stage, "T-1").await;
+        let text = about("answer_gmail", &mail);
+        let url = format!("{}/hooks/smtp/mail", stage.url);
+        let mut bringing = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let (url, text) = (url.clone(), text.clone());
+            bringing.spawn(async move {
+                let bearer = format!("Bearer {KEY}");
+                let headers = [
+                    ("content-type", "message/rfc822"),
+                    ("authorization", bearer.as_str()),
+                ];
+                send(Method::POST, &url, &headers, text).await.status
+            });
+        }
+        assert_eq!(bringing.join_all().await, [200; 20]);
+        assert_eq!(stage.request(&id).await["rating"]["score"], 5);
+        assert_eq!(stage.ratings("email").await, [1, 1, 1]);
+        assert_eq!(
+            stage.database.number("select count(*) from replies").await,
+            1
+        );
+        finish(stage, 1).await;
+    }
+);
+
+story!(
     a_second_mail_corrects_or_comments_and_words_alone_are_kept_for_the_desk,
     async |database: Database| {
         let stage = stage(database).await;

@@ -221,31 +221,46 @@ fn without_envelope(raw: &[u8]) -> &[u8] {
     end.and_then(|end| raw.get(end + 1..)).unwrap_or_default()
 }
 
-/// The mail with no mails inside: the media types of such parts are made unknown, so that the parser leaves them as they are.
-/// Nothing in here needs their insides but their Message-IDs, which are found without it; and a mail of mails of mails, ten
-/// thousand deep, cannot exhaust the stack.
+/// The most parts with parts of their own. A usual mail has one to three.
+const MULTIPARTS_MAX: usize = 40;
+
+/// The mail with no mails inside, and with few parts inside of parts: further media types of these kinds are made unknown, so that
+/// the parser leaves such a part as it is. Nothing in here needs the insides of a mail that was sent back but its Message-ID,
+/// which is found without it; and a mail of mails of mails, ten thousand deep, cannot exhaust the stack, nor can one with ten
+/// thousand parts that never end keep us busy.
 fn flat(raw: &[u8]) -> Vec<u8> {
     let mut flat = raw.to_vec();
-    for word in [&b"rfc822"[..], b"global", b"digest"] {
-        for at in 1..flat.len().saturating_sub(word.len() - 1) {
-            let end = at + word.len();
-            if flat[at..end].eq_ignore_ascii_case(word) && after_slash(&flat[..at]) {
-                flat[end - 1] = b'x';
+    let (mut slash, mut last, mut multiparts) = (false, b'\n', 0_usize);
+    for at in 0..flat.len() {
+        // The second half of a media type: on its line a slash comes before it, with nothing between that a reader heeds.
+        if slash && matches!(last, b'/' | b')') {
+            for word in [&b"rfc822"[..], b"global", b"digest"] {
+                spoil(&mut flat, at, word, true);
             }
+        }
+        multiparts += usize::from(spoil(
+            &mut flat,
+            at,
+            b"multipart",
+            multiparts >= MULTIPARTS_MAX,
+        ));
+        let byte = flat[at];
+        slash = byte == b'/' || slash && byte != b'\n';
+        if !byte.is_ascii_whitespace() && !matches!(byte, b'"' | b'\\') {
+            last = byte;
         }
     }
     flat
 }
 
-/// Whether what follows may be the second half of a media type: on its line a slash comes before it, with nothing between that a
-/// reader of headers heeds.
-fn after_slash(before: &[u8]) -> bool {
-    let start = before
-        .iter()
-        .rposition(|b| *b == b'\n')
-        .map_or(0, |at| at + 1);
-    let line = before.get(start..).unwrap_or_default();
-    let heeded = |b: &&u8| !b.is_ascii_whitespace() && !matches!(**b, b'"' | b'\\');
-    let last = line.iter().rev().find(heeded);
-    line.contains(&b'/') && matches!(last, Some(b'/' | b')'))
+/// Whether the word stands here; if so and if `spoils`, it becomes another one.
+fn spoil(text: &mut [u8], at: usize, word: &[u8], spoils: bool) -> bool {
+    let Some(here) = text.get_mut(at..at + word.len()) else {
+        return false;
+    };
+    let found = here.eq_ignore_ascii_case(word);
+    if let Some(last) = here.last_mut().filter(|_| found && spoils) {
+        *last = b'x';
+    }
+    found
 }

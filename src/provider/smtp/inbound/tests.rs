@@ -202,6 +202,20 @@ fn mails_in_mails_are_not_opened() {
 }
 
 #[test]
+fn only_some_parts_have_parts() {
+    // Each of these parts would be searched to its end for parts of its own.
+    let part = "\n--b\nContent-Type: multipart/mixed; boundary=q\n\n";
+    let many = format!(
+        "From: ben@example.com\nContent-Type: multipart/mixed; boundary=b\n\n{}",
+        part.repeat(5_000)
+    );
+    let flat = String::from_utf8(flat(many.as_bytes())).unwrap();
+    assert_eq!(flat.matches("multipart/").count(), MULTIPARTS_MAX);
+    assert_eq!(flat.matches("multiparx/").count(), 5_001 - MULTIPARTS_MAX);
+    assert_eq!(read(many.as_bytes()).unwrap().returned, answer(""));
+}
+
+#[test]
 fn a_big_mail_is_read_from_its_start() {
     let big = mail("", &format!("5 fine\n-- \n{}", "x".repeat(3_000_000)));
     assert_eq!(sample(&big).returned, answer("5 fine"));
