@@ -1,8 +1,12 @@
 //! Mails that answer ours, and the door that they are brought to. The samples in `tests/mail` have the forms of the usual programs;
 //! `ID` in them stands for our Message-ID.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use crate::story;
 use crate::support::database::Database;
@@ -232,6 +236,16 @@ story!(
             );
         }
         assert_eq!(get(&url).await.status, 404);
+        // Who has no key is told so before the mail is read: this one would never end.
+        let mut slow = tokio::net::TcpStream::connect(stage.app.public)
+            .await
+            .unwrap();
+        let head = "POST /hooks/smtp/mail HTTP/1.1\r\nHost: x\r\nContent-Type: message/rfc822\r\nContent-Length: 200000\r\n\r\nFrom:";
+        slow.write_all(head.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        let told = timeout(Duration::from_secs(5), slow.read_exact(&mut status)).await;
+        told.expect("an answer before the body's deadline").unwrap();
+        assert_eq!(&status, b"HTTP/1.1 403");
         assert_eq!(
             (
                 rows(&stage).await,

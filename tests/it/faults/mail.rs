@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::story;
 use crate::support::database::Database;
 use crate::support::faults;
-use crate::support::mail::{Scripted, Turn};
+use crate::support::mail::{Scripted, Turn, sample};
+use crate::support::returned::{KEY, brought};
 use crate::support::stage::Stage;
 
 /// A service that sends mail to this server.
@@ -18,6 +19,7 @@ async fn sending_to(server: &Scripted, database: Database) -> Stage {
         ("PROVIDERS__SMTP__PORT", port.as_str()),
         ("PROVIDERS__SMTP__TIMEOUT_SECONDS", "1"),
         ("PROVIDERS__SMTP__IDLE_CONNECTIONS", "0"),
+        ("PROVIDERS__SMTP__INBOUND_KEY", KEY),
         // What nobody knows about is left alone: each mail that the server gets is one that we decided to send.
         ("PROVIDERS__SMTP__RESEND", "false"),
     ];
@@ -279,6 +281,51 @@ story!(
         assert_eq!(
             json!(stage.request(&id).await["delivery"]["attempts"]),
             json!(attempts + 1)
+        );
+        stage.finish().await;
+    }
+);
+
+story!(
+    a_mail_of_which_nobody_knows_is_settled_by_what_comes_back,
+    async |database: Database| {
+        let server = Scripted::start().await;
+        let stage = sending_to(&server, database).await;
+        let faults = [Turn::take_and_drop(), Turn::take_and_silent()];
+        let rounds = faults::count(1, 10);
+        let mut settled = 0;
+        for round in 0..rounds {
+            for (number, turn) in faults.into_iter().enumerate() {
+                for (name, expected) in [
+                    ("postfix_delivered", ["delivered", "accepted", ""]),
+                    ("postfix_delayed", ["sent", "accepted", ""]),
+                    ("postfix", ["failed", "rejected", "5.1.1"]),
+                    ("answer_iphone", ["answered", "accepted", ""]),
+                ] {
+                    let to = format!("{name}-{round}-{number}@example.com");
+                    server.next(turn);
+                    let id = stage.ask("email", &to, &to).await;
+                    assert_eq!(stage.deliver().await, 1);
+                    assert_eq!(stands(&stage, &id).await[..2], ["scheduled", "unknown"]);
+                    let mail = server.taken(&to).remove(0);
+                    let message_id = mail
+                        .lines()
+                        .find_map(|line| line.strip_prefix("Message-ID: "));
+                    let news = sample(name, message_id.unwrap()).replace("ben@example.com", &to);
+                    brought(&stage, &news).await;
+                    assert_eq!(stands(&stage, &id).await, expected, "{name}");
+                    assert_eq!(stage.deliver().await, 0);
+                    assert_eq!(server.taken(&to).len(), 1, "{name}");
+                    settled += 1;
+                }
+            }
+        }
+        let fault = format!("SMTP: answer to the dot lost, {}", database_name(&stage));
+        faults::record(
+            "F26",
+            &fault,
+            settled,
+            "each settled by a report, a bounce or the answer",
         );
         stage.finish().await;
     }
