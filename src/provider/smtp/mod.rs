@@ -1,16 +1,21 @@
-//! Mail through an SMTP server: the desk's own relay or a mail service. It carries `email` and nothing else, and takes no
-//! hooks: the answers come through the rating page. The journey's deliverer first calls [`Provider::open`], then the line.
+//! Mail through an SMTP server: the desk's own relay or a mail service. It carries `email` and nothing else. The journey's
+//! deliverer first calls [`Provider::open`], then the line. Most answers come through the rating page; mail that comes back may
+//! be brought to the hook `mail` as it is (`door` proves who brings it, `inbound` reads it).
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::{
-    Answer, Built, Hook, HookError, HookReply, Inbound, Line, Parcel, Provider, SettingsError,
+    Answer, Built, Hook, HookError, HookReply, Inbound, Intake, Line, Parcel, Provider, Returned,
+    SettingsError,
 };
 use crate::domain::contact::{Address, AddressKind};
-use crate::domain::delivery::Outcome;
+use crate::domain::delivery::{Outcome, Status};
 
+mod codes;
+mod door;
+mod inbound;
 mod line;
 mod message;
 mod settings;
@@ -83,8 +88,26 @@ impl Provider for Smtp {
         }))
     }
 
-    fn inbound(&self, _hook: &Hook<'_>) -> Result<Inbound, HookError> {
-        Err(HookError::Unknown)
+    fn admit(&self, hook: &Hook<'_>) -> Result<Intake, HookError> {
+        door::check(hook, self.0.settings.inbound_key.as_ref())?;
+        Ok(Intake::Start(inbound::BYTES_MAX))
+    }
+
+    fn inbound(&self, hook: &Hook<'_>) -> Result<Inbound, HookError> {
+        door::check(hook, self.0.settings.inbound_key.as_ref())?;
+        let read = inbound::read(hook.body).ok_or(HookError::Malformed {
+            field: "body",
+            message: "must be a mail with its headers",
+        })?;
+        if let Returned::News(Status::Failed { code, .. }) = &read.returned {
+            let meaning = codes::meaning(code).map_or("not known", |meaning| meaning.text);
+            tracing::info!(code, meaning, "a mail came back");
+        }
+        Ok(Inbound::Mail {
+            refers_to: read.refers_to,
+            id: read.id,
+            returned: read.returned,
+        })
     }
 
     fn answer(&self, _inbound: &Inbound, _answer: &Answer) -> HookReply {
