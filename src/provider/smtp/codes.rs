@@ -1,6 +1,8 @@
 //! What the status codes of mail servers mean, as far as it helps who reads them: the enhanced codes of RFC 3463 and its registry,
 //! the plain replies of RFC 5321 as `smtp_550`, and our own words for what never got that far.
 
+use crate::provider::{self, Explanation};
+
 /// What a code means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Meaning {
@@ -23,6 +25,22 @@ pub(super) enum Class {
     Account,
     /// Nobody; it may work another time.
     Passing,
+}
+
+impl Meaning {
+    /// The same in the words that all providers share.
+    pub(super) const fn explained(self) -> Explanation {
+        let class = match self.class {
+            Class::InvalidAddress => provider::Class::InvalidAddress,
+            Class::MailboxFull | Class::Passing => provider::Class::Unreachable,
+            Class::Refused => provider::Class::Filtered,
+            Class::Account => provider::Class::Account,
+        };
+        Explanation {
+            class,
+            text: self.text,
+        }
+    }
 }
 
 /// Enhanced codes without their first digit, the more exact before the more general.

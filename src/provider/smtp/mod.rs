@@ -7,11 +7,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Answer, Built, Hook, HookError, HookReply, Inbound, Intake, Line, Parcel, Provider, Returned,
-    SettingsError,
+    Answer, Built, Explanation, Hook, HookError, HookReply, Inbound, Intake, Line, Parcel,
+    Provider, Returned, SettingsError,
 };
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::delivery::{Outcome, Status};
+use crate::domain::settling::Recovery;
 
 mod codes;
 mod door;
@@ -75,6 +76,19 @@ impl Provider for Smtp {
 
     fn in_flight(&self) -> usize {
         self.0.settings.in_flight
+    }
+
+    /// A mail with the same Message-ID is the same mail to whoever has it already, and its links are the same.
+    fn recovery(&self, _channel: &str, _sender: &str) -> Recovery {
+        if self.0.settings.resend {
+            Recovery::Repeat
+        } else {
+            Recovery::Wait
+        }
+    }
+
+    fn explain(&self, code: &str) -> Option<Explanation> {
+        codes::meaning(code).map(codes::Meaning::explained)
     }
 
     async fn open(&self, parcel: &Parcel) -> Result<Box<dyn Line>, Outcome> {

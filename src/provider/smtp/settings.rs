@@ -41,10 +41,6 @@ pub(super) struct Settings {
     pub(super) inbound_key: Option<SecretString>,
     /// Whether a mail of which nobody knows if it was taken is sent once more, with the same Message-ID.
     #[serde(default = "yes")]
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "read by the rule for sending again")
-    )]
     pub(super) resend: bool,
     /// How we introduce ourselves (EHLO); this machine's name without it.
     hello_name: Option<String>,
