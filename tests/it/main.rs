@@ -28,6 +28,7 @@ mod crash;
 mod delivery;
 mod email;
 mod email_tls;
+mod faults;
 mod hooks;
 mod limits;
 mod prometheus;

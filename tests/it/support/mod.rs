@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod database;
+pub(crate) mod faults;
 pub(crate) mod http;
 pub(crate) mod mail;
 pub(crate) mod program;
