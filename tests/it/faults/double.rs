@@ -1,15 +1,19 @@
 //! The double does what Twilio documents, so that what stories see of the service is worth something.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use onefive::clock::{Clock as _, ManualClock};
 use onefive::domain::time::Timestamp;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::support::http::{self, Answer};
 use crate::support::part;
+use crate::support::proxy::{Deed, Plan, Proxy, Spot};
 use crate::support::stage::{ANA, OUR_NUMBER};
 use crate::support::twilio::{
     ACCOUNT, Behaviour, FakeTwilio, Listing, MESSAGING_SERVICE, POOL_NUMBER, TOKEN,
@@ -196,4 +200,75 @@ async fn a_held_answer_is_given_when_it_is_released() {
         twilio.release();
     });
     assert_eq!(twilio.messages()[0].sid, answer);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_proxy_breaks_connections_as_told() {
+    let (twilio, _clock) = started().await;
+    let host = twilio.base_url().strip_prefix("http://").unwrap();
+    let mut proxy = Proxy::start(host).await;
+    let send = async || {
+        let address = proxy.address();
+        let request = tokio::spawn(async move { talk(&address).await });
+        request.await.unwrap()
+    };
+    assert!(send().await.contains("200 OK"));
+    for (plan, said) in [
+        (Plan::up(Spot::After(10), Deed::Reset), "reset"),
+        (Plan::up(Spot::At(b"Messages"), Deed::Cut), ""),
+        (Plan::down(Spot::After(0), Deed::Cut), ""),
+        (Plan::down(Spot::After(12), Deed::Cut), "HTTP/1.1 200"),
+        (Plan::up(Spot::At(b"Messages"), Deed::LoseAnswer), "reset"),
+    ] {
+        proxy.next(plan);
+        assert_eq!(send().await, said, "{plan:?}");
+    }
+    assert_eq!((proxy.connections(), proxy.faults()), (6, 5));
+    assert_eq!(twilio.looks(), 4, "two requests did not pass");
+    proxy.next(Plan::up(Spot::After(4), Deed::Stall));
+    let (said, ()) = tokio::join!(send(), async {
+        proxy.faults_once(6).await;
+        assert_eq!(twilio.looks(), 4);
+        proxy.resume();
+    });
+    assert!(said.contains("200 OK"));
+    proxy.hold(true, false);
+    let sent = proxy.bytes().0;
+    let (said, ()) = tokio::join!(send(), async {
+        proxy.sent_once(sent + 1).await;
+        proxy.reset_all();
+    });
+    assert_eq!((said.as_str(), twilio.looks()), ("reset", 5));
+    proxy.hold(false, false);
+    proxy.next(Plan::down(Spot::After(0), Deed::Swallow));
+    assert_eq!(send().await, "");
+    proxy.refuse().await;
+    assert_eq!(talk(&proxy.address()).await, "refused");
+    proxy.accept().await;
+    proxy.always(Plan {
+        latency: Duration::from_millis(1),
+        jitter: Duration::from_millis(1),
+        ..Plan::PASS
+    });
+    assert!(talk(&proxy.address()).await.contains("200 OK"));
+}
+
+/// One request on a connection of its own, which is closed afterwards; what came back.
+async fn talk(address: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(address).await else {
+        return "refused".to_owned();
+    };
+    let request = format!(
+        "GET /2010-04-01/Accounts/{ACCOUNT}/Messages.json HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\nconnection: close\r\n\r\n",
+        login()
+    );
+    let mut said = Vec::new();
+    let whole = async {
+        stream.write_all(request.as_bytes()).await?;
+        stream.read_to_end(&mut said).await
+    };
+    match whole.await {
+        Ok(_) => String::from_utf8(said).unwrap(),
+        Err(_) => "reset".to_owned(),
+    }
 }

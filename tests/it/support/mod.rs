@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod mail;
 pub(crate) mod program;
 pub(crate) mod prometheus;
+pub(crate) mod proxy;
 pub(crate) mod sandbox;
 pub(crate) mod stage;
 pub(crate) mod twilio;

@@ -1,8 +1,9 @@
-//! The real program as a process of its own, to be killed and started again.
+//! The real program as a process of its own, to be killed, stopped, and started again.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +15,9 @@ use tokio::time::{interval, timeout};
 
 use super::database::Database;
 use super::free_port;
+use super::twilio::{FakeTwilio, Service};
 
-/// For a start, and for an answer. Only a broken service comes near.
+/// For a start, for an end, and for an answer. Only a broken service comes near.
 const DEADLINE: Duration = Duration::from_secs(40);
 
 /// A client that keeps its connections.
@@ -34,7 +36,8 @@ pub(crate) async fn once(http: &Http, request: Request<Full<Bytes>>) -> Option<(
 
 /// The program with its settings file; it is killed when dropped.
 pub(crate) struct Program {
-    config: PathBuf,
+    settings: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
     /// Where it listens.
     pub(crate) url: String,
     child: Option<Child>,
@@ -42,39 +45,89 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Writes the settings: one listener, this database, the sandbox for text messages.
+    /// With these settings: one listener, this database, the sandbox for text messages. Several may share one PostgreSQL
+    /// database: they share its key file too.
     pub(crate) fn new(database: &Database) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("onefive.toml");
         let address = format!("127.0.0.1:{}", free_port());
-        let url = format!("http://{address}");
-        let mut settings = String::new();
+        let mut program = Self {
+            settings: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            url: format!("http://{address}"),
+            child: None,
+            folder: tempfile::tempdir().unwrap(),
+        };
         for (name, value) in database.settings() {
-            let (section, key) = name.split_once("__").unwrap();
-            let (section, key) = (section.to_lowercase(), key.to_lowercase());
-            let number = value.parse::<u32>().map(|number| number.to_string());
-            let value = number.unwrap_or_else(|_| format!("{value:?}"));
-            writeln!(settings, "{section}.{key} = {value}").unwrap();
+            program.set(&name.to_lowercase().replace("__", "."), &value);
         }
         for listener in ["public", "api", "admin"] {
-            writeln!(settings, "server.{listener} = \"{address}\"").unwrap();
+            program.set(&format!("server.{listener}"), &address);
         }
-        writeln!(settings, "server.public_url = \"{url}\"").unwrap();
-        writeln!(settings, "server.connections_per_peer = 1000").unwrap();
-        writeln!(settings, "channels.sms = \"sandbox\"").unwrap();
-        std::fs::write(&config, settings).unwrap();
-        Self {
-            config,
-            url,
-            child: None,
-            folder,
+        let url = program.url.clone();
+        program.set("server.public_url", &url);
+        program.set("server.connections_per_peer", "1000");
+        program.set("channels.sms", "sandbox");
+        program
+    }
+
+    /// The same with text messages through Twilio's double, from this number or Messaging Service.
+    pub(crate) fn twilio(database: &Database, twilio: &FakeTwilio, from: &str) -> Self {
+        let mut program = Self::new(database);
+        program.set("channels.sms", "twilio");
+        let section: toml::Table = twilio.settings(from).parse().unwrap();
+        for (key, value) in &section {
+            program.set(&format!("providers.twilio.{key}"), value.as_str().unwrap());
+        }
+        if from.starts_with("MG") {
+            program.settings.remove("providers.twilio.from");
+            program.set("providers.twilio.messaging_service_sid", from);
+        }
+        program
+    }
+
+    /// Changes a setting, such as `database.lease_seconds`. It counts from the next start or command on.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Sets a variable of the environment for everything that starts from now on.
+    pub(crate) fn env(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The service as Twilio sees it.
+    pub(crate) fn service(&self) -> Service {
+        Service {
+            listen: self.url.clone(),
+            public_url: self.settings["server.public_url"].clone(),
         }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        let config = self.config();
         let mut command = Command::new(env!("CARGO_BIN_EXE_onefive"));
-        command.args(arguments).arg("--config").arg(&self.config);
+        command.args(arguments).arg("--config").arg(config);
+        command.envs(&self.environment);
         command
+    }
+
+    fn config(&self) -> PathBuf {
+        let mut text = String::new();
+        for (key, value) in &self.settings {
+            // A telephone number is a text that looks like a number.
+            let plain = value == "true"
+                || value == "false"
+                || value.starts_with('[')
+                || (!value.starts_with('+') && value.parse::<i64>().is_ok());
+            let value = if plain {
+                value.clone()
+            } else {
+                format!("{value:?}")
+            };
+            writeln!(text, "{key} = {value}").unwrap();
+        }
+        let path = self.folder.path().join("onefive.toml");
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     /// Runs a command of the command line; what it printed.
@@ -84,18 +137,29 @@ impl Program {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// Adds the desk `acme`; its key with every scope.
+    pub(crate) fn desk(&self) -> String {
+        self.run(&["desk", "add", "acme", "--name", "Acme IT"]);
+        self.run(&["key", "create", "--desk", "acme"])
+    }
+
     /// What it has logged in all its lives.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Starts it and waits until it answers; the key of its sandbox.
-    pub(crate) async fn start(&mut self, http: &Http) -> String {
+    /// Starts it and does not wait for anything.
+    pub(crate) fn launch(&mut self) {
+        self.kill();
         let log = self.folder.path().join("log");
         let log = std::fs::File::options().create(true).append(true).open(log);
         let mut command = self.command(&["serve"]);
         command.stdout(Stdio::null()).stderr(log.unwrap());
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until it answers.
+    pub(crate) async fn ready(&self, http: &Http) {
         let ready = async {
             let mut ticks = interval(Duration::from_millis(10));
             loop {
@@ -111,6 +175,17 @@ impl Program {
             "it does not start: {}",
             self.log()
         );
+    }
+
+    /// Starts it and waits until it answers.
+    pub(crate) async fn serve(&mut self, http: &Http) {
+        self.launch();
+        self.ready(http).await;
+    }
+
+    /// Starts it and waits until it answers; the key of its sandbox.
+    pub(crate) async fn start(&mut self, http: &Http) -> String {
+        self.serve(http).await;
         let config = super::http::get(&format!("{}/sandbox/config", self.url)).await;
         config.json()["hook_key"].as_str().unwrap().to_owned()
     }
@@ -118,8 +193,44 @@ impl Program {
     /// SIGKILL: nothing is flushed, nothing is said.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
+            // One that has ended by itself cannot be killed, and need not be.
+            drop(child.kill());
             child.wait().unwrap();
+        }
+    }
+
+    /// Sends a signal by its name: `TERM`, `STOP`, `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("a running program").id();
+        let sent = Command::new("/bin/kill")
+            .args([&format!("-{name}"), &id.to_string()])
+            .status();
+        assert!(sent.unwrap().success(), "SIG{name} to {id}");
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.child.as_mut()?.try_wait().unwrap();
+        if ended.is_some() {
+            self.child = None;
+        }
+        ended
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn end(&mut self) -> ExitStatus {
+        let ended = timeout(DEADLINE, async {
+            let mut ticks = interval(Duration::from_millis(10));
+            loop {
+                ticks.tick().await;
+                if let Some(status) = self.ended() {
+                    return status;
+                }
+            }
+        });
+        match ended.await {
+            Ok(status) => status,
+            Err(_) => panic!("it does not end: {}", self.log()),
         }
     }
 }

@@ -1,0 +1,396 @@
+//! A small TCP proxy that breaks connections as told: between the service and its provider, or between the service and its
+//! database. It knows nothing of what passes, only bytes and, if asked to look for them, words.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
+
+use super::free_port;
+
+/// A wait that is longer than this has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where something happens to the bytes of one direction of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Spot {
+    /// Once so many bytes have passed; 0 is the first byte.
+    After(usize),
+    /// Where this was read. The piece that holds its end does not pass any more.
+    At(&'static [u8]),
+}
+
+/// What happens there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// Both sides see an orderly end.
+    Cut,
+    /// Both sides see a reset.
+    Reset,
+    /// Nothing passes any more until [`Proxy::resume`]; the connection stays open.
+    Stall,
+    /// What comes is read and thrown away; the connection stays open.
+    Swallow,
+    /// It passes, and the first byte of the other side's answer resets the connection.
+    LoseAnswer,
+}
+
+/// What is done to one connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Plan {
+    /// What the client sends.
+    pub(crate) up: Option<(Spot, Deed)>,
+    /// What the server sends.
+    pub(crate) down: Option<(Spot, Deed)>,
+    /// Each piece of either direction waits so long,
+    pub(crate) latency: Duration,
+    /// and up to so much longer.
+    pub(crate) jitter: Duration,
+}
+
+impl Plan {
+    /// Everything passes.
+    pub(crate) const PASS: Self = Self {
+        up: None,
+        down: None,
+        latency: Duration::ZERO,
+        jitter: Duration::ZERO,
+    };
+
+    /// Something happens to what the client sends.
+    pub(crate) const fn up(spot: Spot, deed: Deed) -> Self {
+        Self {
+            up: Some((spot, deed)),
+            ..Self::PASS
+        }
+    }
+
+    /// Something happens to what the server sends.
+    pub(crate) const fn down(spot: Spot, deed: Deed) -> Self {
+        Self {
+            down: Some((spot, deed)),
+            ..Self::PASS
+        }
+    }
+}
+
+/// What the proxy has done so far.
+#[derive(Debug, Default)]
+struct Counts {
+    connections: AtomicUsize,
+    deeds: AtomicUsize,
+    resets: AtomicUsize,
+    bytes: [AtomicUsize; 2],
+    pieces: AtomicUsize,
+}
+
+struct Shared {
+    to: String,
+    plans: Mutex<VecDeque<Plan>>,
+    usual: Mutex<Plan>,
+    counts: Counts,
+    changed: watch::Sender<usize>,
+    resumed: watch::Sender<usize>,
+    /// Whether what the client and what the server sends is held back, on every connection.
+    held: watch::Sender<[bool; 2]>,
+    /// Raised when every open connection is to be reset.
+    resets: watch::Sender<usize>,
+}
+
+/// A proxy on a port of its own. It stops when it is dropped.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: Option<AbortHandle>,
+    tasks: TaskTracker,
+}
+
+impl Proxy {
+    /// Starts, and leads every connection to `to`, a host and port.
+    pub(crate) async fn start(to: &str) -> Self {
+        let shared = Arc::new(Shared {
+            to: to.to_owned(),
+            plans: Mutex::default(),
+            usual: Mutex::new(Plan::PASS),
+            counts: Counts::default(),
+            changed: watch::Sender::new(0),
+            resumed: watch::Sender::new(0),
+            held: watch::Sender::new([false; 2]),
+            resets: watch::Sender::new(0),
+        });
+        let mut proxy = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            shared,
+            accepting: None,
+            tasks: TaskTracker::new(),
+        };
+        proxy.accept().await;
+        proxy
+    }
+
+    /// Where it listens, as host and port.
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Plans what is done to the next connection; repeated calls plan the ones after it.
+    pub(crate) fn next(&self, plan: Plan) {
+        self.shared.plans.lock().unwrap().push_back(plan);
+    }
+
+    /// What is done to every connection for which nothing is planned.
+    pub(crate) fn always(&self, plan: Plan) {
+        *self.shared.usual.lock().unwrap() = plan;
+    }
+
+    /// New connections are refused by the system, as if nobody was there; open ones go on.
+    pub(crate) async fn refuse(&mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+            // The port is closed once the task is gone.
+            while !accepting.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Connections are taken again.
+    pub(crate) async fn accept(&mut self) {
+        if self.accepting.is_none() {
+            let listener = TcpListener::bind(self.address).await.unwrap();
+            let accept = accept(listener, Arc::clone(&self.shared), self.tasks.clone());
+            self.accepting = Some(self.tasks.spawn(accept).abort_handle());
+        }
+    }
+
+    /// On every connection, what the client sends (`up`) and what the server sends (`down`) is held back from now on, or goes on.
+    pub(crate) fn hold(&self, up: bool, down: bool) {
+        self.shared.held.send_replace([up, down]);
+    }
+
+    /// What was stalled goes on.
+    pub(crate) fn resume(&self) {
+        self.shared.resumed.send_modify(|round| *round += 1);
+    }
+
+    /// Every open connection is reset.
+    pub(crate) fn reset_all(&self) {
+        self.shared.resets.send_modify(|round| *round += 1);
+    }
+
+    /// Connections taken so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.counts.connections.load(Ordering::SeqCst)
+    }
+
+    /// Plans carried out so far, and connections reset by [`Self::reset_all`].
+    pub(crate) fn faults(&self) -> usize {
+        self.shared.counts.deeds.load(Ordering::SeqCst)
+            + self.shared.counts.resets.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that clients and servers have sent so far, passed on or not.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let [up, down] = &self.shared.counts.bytes;
+        (up.load(Ordering::SeqCst), down.load(Ordering::SeqCst))
+    }
+
+    /// Returns once at least `count` plans were carried out; panics if that takes too long.
+    pub(crate) async fn faults_once(&self, count: usize) {
+        self.until("faults", || self.faults() >= count).await;
+    }
+
+    /// Returns once clients have sent at least `count` bytes; panics if that takes too long.
+    pub(crate) async fn sent_once(&self, count: usize) {
+        self.until("bytes", || self.bytes().0 >= count).await;
+    }
+
+    async fn until(&self, what: &str, done: impl Fn() -> bool) {
+        let mut changed = self.shared.changed.subscribe();
+        let reached = tokio::time::timeout(PATIENCE, changed.wait_for(|_| done()));
+        assert!(reached.await.is_ok(), "the proxy still waits for {what}");
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+        }
+        self.reset_all();
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker) {
+    while let Ok((near, _)) = listener.accept().await {
+        let planned = shared.plans.lock().unwrap().pop_front();
+        let plan = planned.unwrap_or(*shared.usual.lock().unwrap());
+        shared.counts.connections.fetch_add(1, Ordering::SeqCst);
+        tasks.spawn(carry(near, plan, Arc::clone(&shared)));
+    }
+}
+
+/// Why a connection ends that neither side has ended.
+enum End {
+    Cut,
+    Reset,
+}
+
+async fn carry(mut near: TcpStream, plan: Plan, shared: Arc<Shared>) {
+    let mut resets = shared.resets.subscribe();
+    resets.mark_unchanged();
+    let ended = match TcpStream::connect(&shared.to).await {
+        Err(_) => Err((End::Reset, None)),
+        Ok(mut far) => {
+            near.set_nodelay(true).unwrap();
+            far.set_nodelay(true).unwrap();
+            let doomed = watch::Sender::new(false);
+            let ended = {
+                let (near_read, near_write) = near.split();
+                let (far_read, far_write) = far.split();
+                let up = Pipe::new(0, plan, &shared, &doomed).run(near_read, far_write);
+                let down = Pipe::new(1, plan, &shared, &doomed).run(far_read, near_write);
+                tokio::select! {
+                    ended = async { tokio::try_join!(up, down) } => ended.map(drop),
+                    _ = resets.changed() => {
+                        shared.counts.resets.fetch_add(1, Ordering::SeqCst);
+                        Err(End::Reset)
+                    }
+                }
+            };
+            ended.map_err(|end| (end, Some(far)))
+        }
+    };
+    if let Err((End::Reset, far)) = &ended {
+        // Lingering for no time at all is what makes the system send a reset.
+        drop(near.set_zero_linger());
+        if let Some(far) = far {
+            drop(far.set_zero_linger());
+        }
+    }
+    drop((near, ended));
+    shared.changed.send_modify(|changes| *changes += 1);
+}
+
+/// One direction of a connection.
+struct Pipe<'a> {
+    side: usize,
+    deed: Option<(Spot, Deed)>,
+    plan: Plan,
+    shared: &'a Shared,
+    /// The first byte of an answer resets the connection.
+    doomed: &'a watch::Sender<bool>,
+    passed: usize,
+    /// The end of what was read before, in which a word may begin.
+    tail: Vec<u8>,
+    swallowing: bool,
+}
+
+impl<'a> Pipe<'a> {
+    fn new(side: usize, plan: Plan, shared: &'a Shared, doomed: &'a watch::Sender<bool>) -> Self {
+        Self {
+            side,
+            deed: if side == 0 { plan.up } else { plan.down },
+            plan,
+            shared,
+            doomed,
+            passed: 0,
+            tail: Vec::new(),
+            swallowing: false,
+        }
+    }
+
+    async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), End> {
+        let mut piece = vec![0; 16 * 1024];
+        loop {
+            let count = from.read(&mut piece).await.map_err(|_| End::Reset)?;
+            if count == 0 {
+                drop(to.shutdown().await);
+                return Ok(());
+            }
+            self.shared.counts.bytes[self.side].fetch_add(count, Ordering::SeqCst);
+            self.shared.changed.send_modify(|changes| *changes += 1);
+            self.wait().await;
+            if self.side == 1 && *self.doomed.borrow() {
+                return Err(End::Reset);
+            }
+            let piece = &piece[..count];
+            let pass = self.spot(piece);
+            if pass > 0 {
+                to.write_all(&piece[..pass]).await.map_err(|_| End::Reset)?;
+                self.passed += pass;
+            }
+            if pass < count {
+                self.act(&piece[pass..], &mut to).await?;
+            }
+        }
+    }
+
+    /// Latency, and the gates of all connections.
+    async fn wait(&self) {
+        let number = self.shared.counts.pieces.fetch_add(1, Ordering::SeqCst);
+        // Spread evenly without being random: the same run waits the same.
+        let part = u32::try_from(number.wrapping_mul(7919) % 1000).unwrap();
+        let wait = self.plan.latency + self.plan.jitter * part / 1000;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let mut held = self.shared.held.subscribe();
+        drop(held.wait_for(|held| !held[self.side]).await);
+    }
+
+    /// How much of this piece passes before something happens.
+    fn spot(&mut self, piece: &[u8]) -> usize {
+        match self.deed {
+            None => piece.len(),
+            Some((Spot::After(bytes), _)) => piece.len().min(bytes.saturating_sub(self.passed)),
+            Some((Spot::At(word), _)) => {
+                // A word may lie across two pieces.
+                self.tail.extend_from_slice(piece);
+                let found = self.tail.windows(word.len()).any(|seen| seen == word);
+                let keep = self.tail.len().saturating_sub(word.len() - 1);
+                self.tail.drain(..keep);
+                if found { 0 } else { piece.len() }
+            }
+        }
+    }
+
+    async fn act(&mut self, rest: &[u8], to: &mut WriteHalf<'_>) -> Result<(), End> {
+        let Some((_, deed)) = self.deed else {
+            return Ok(());
+        };
+        let mut resumed = self.shared.resumed.subscribe();
+        resumed.mark_unchanged();
+        if !self.swallowing {
+            self.shared.counts.deeds.fetch_add(1, Ordering::SeqCst);
+            self.shared.changed.send_modify(|changes| *changes += 1);
+        }
+        match deed {
+            Deed::Cut => Err(End::Cut),
+            Deed::Reset => Err(End::Reset),
+            Deed::Swallow => {
+                // Whatever comes later goes the same way.
+                self.deed = Some((Spot::After(0), deed));
+                self.swallowing = true;
+                Ok(())
+            }
+            Deed::Stall | Deed::LoseAnswer => {
+                if deed == Deed::Stall {
+                    drop(resumed.changed().await);
+                } else {
+                    self.doomed.send_replace(true);
+                }
+                self.deed = None;
+                to.write_all(rest).await.map_err(|_| End::Reset)
+            }
+        }
+    }
+}
