@@ -3,3 +3,5 @@
 //! Each story notes what it injected in `target/faults.jsonl`; `ONEFIVE_TEST_SOAK=1` makes the counts ten times bigger.
 
 mod double;
+mod kills;
+mod scene;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
@@ -18,6 +18,8 @@ use super::free_port;
 
 /// A wait that is longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// On this machine a connection that is not made after so long is not going to be.
+const FULL_AFTER: Duration = Duration::from_millis(100);
 
 /// Where something happens to the bytes of one direction of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +112,7 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: Option<AbortHandle>,
+    ignoring: Option<(TcpListener, Vec<std::io::Result<TcpStream>>)>,
     tasks: TaskTracker,
 }
 
@@ -130,6 +133,7 @@ impl Proxy {
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
             shared,
             accepting: None,
+            ignoring: None,
             tasks: TaskTracker::new(),
         };
         proxy.accept().await;
@@ -162,8 +166,26 @@ impl Proxy {
         }
     }
 
-    /// Connections are taken again.
+    /// New connections are neither refused nor made: they hang, as if their first packet were lost on the way.
+    pub(crate) async fn ignore(&mut self) {
+        self.refuse().await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        let listener = socket.listen(1).unwrap();
+        // Nobody accepts, so the system's queue fills up, and what comes then is dropped.
+        let mut fillers = Vec::new();
+        while let Ok(filler) =
+            tokio::time::timeout(FULL_AFTER, TcpStream::connect(self.address)).await
+        {
+            fillers.push(filler);
+        }
+        self.ignoring = Some((listener, fillers));
+    }
+
+    /// Connections are taken again. What hung comes through with its next packet, after a second or so.
     pub(crate) async fn accept(&mut self) {
+        self.ignoring = None;
         if self.accepting.is_none() {
             let listener = TcpListener::bind(self.address).await.unwrap();
             let accept = accept(listener, Arc::clone(&self.shared), self.tasks.clone());
