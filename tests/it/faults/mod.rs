@@ -4,4 +4,5 @@
 
 mod double;
 mod kills;
+mod pauses;
 mod scene;
