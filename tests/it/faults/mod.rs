@@ -5,4 +5,5 @@
 mod double;
 mod kills;
 mod pauses;
+mod replicas;
 mod scene;

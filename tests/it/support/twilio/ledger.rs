@@ -145,7 +145,9 @@ impl Ledger {
     pub(super) fn advance(&mut self, sid: &str, status: &str, now: Timestamp) {
         const ORDER: [&str; 4] = ["queued", "sending", "sent", "delivered"];
         let rank = |word: &str| ORDER.iter().position(|known| *known == word);
-        if let Some(message) = self.messages.iter_mut().find(|message| message.sid == sid)
+        // The newest are the likeliest.
+        let mut newest = self.messages.iter_mut().rev();
+        if let Some(message) = newest.find(|message| message.sid == sid)
             && (rank(status) > rank(&message.status) || rank(status).is_none())
             && rank(&message.status).is_some()
         {

@@ -227,6 +227,11 @@ impl FakeTwilio {
         self.state.with(|ledger| ledger.messages.clone())
     }
 
+    /// The messages taken since there were `known`.
+    pub(crate) fn messages_after(&self, known: usize) -> Vec<SentMessage> {
+        self.state.with(|ledger| ledger.messages[known..].to_vec())
+    }
+
     /// The messages that really reached a contact, or will with nobody able to stop them.
     pub(crate) fn delivered_to(&self, number: &str) -> Vec<SentMessage> {
         let mut messages = self.messages();
