@@ -230,6 +230,8 @@ pub fn step(at: Position, evidence: &Evidence) -> Option<Step> {
         // A callback carries the secret of an attempt, so even one for an earlier attempt that looked unprocessed proves
         // that the message is there: nothing may be sent any more.
         (DeliveryState::None | Dropped, Evidence::Status(_)) => None,
+        // News come in any order: that it was on its way is older than that it did not arrive.
+        (Rejected, Evidence::Status(Status::Taken)) => None,
         (_, Evidence::Status(Status::Taken)) => exists(raise(State::Sent)),
         (_, Evidence::Status(Status::Delivered)) => exists(raise(State::Delivered)),
         (_, Evidence::Status(Status::Failed { code, opted_out })) => {

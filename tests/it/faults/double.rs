@@ -132,6 +132,10 @@ async fn lists_lie_when_told() {
         assert_eq!(answer.status, status);
     }
     assert_eq!((twilio.looks(), twilio.requests()), (8, 1));
+    let host = twilio.base_url().strip_prefix("http://").unwrap();
+    twilio.next_list(Listing::LoseAnswer);
+    assert_eq!(talk(host).await, "");
+    assert_eq!(twilio.looks(), 9);
 }
 
 #[tokio::test]
@@ -233,9 +237,9 @@ async fn the_proxy_breaks_connections_as_told() {
     });
     assert!(said.contains("200 OK"));
     proxy.hold(true, false);
-    let sent = proxy.bytes().0;
+    let before = proxy.bytes().0;
     let (said, ()) = tokio::join!(send(), async {
-        proxy.sent_once(sent + 1).await;
+        proxy.sent_once(before + 1).await;
         proxy.reset_all();
     });
     assert_eq!((said.as_str(), twilio.looks()), ("reset", 5));

@@ -7,3 +7,4 @@ mod kills;
 mod pauses;
 mod replicas;
 mod scene;
+mod sending;

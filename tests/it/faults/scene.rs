@@ -75,6 +75,8 @@ impl Scene {
         let mut program = Program::twilio(&database, &twilio, OUR_NUMBER);
         let road = format!("http://{}", proxy.address());
         program.set("providers.twilio.base_url", &road);
+        // Should it ever panic, its log says where.
+        program.env("RUST_BACKTRACE", "1");
         let bearer = format!("Bearer {}", program.desk());
         let http: Http = Client::builder(TokioExecutor::new()).build_http();
         program.serve(&http).await;

@@ -148,7 +148,7 @@ impl State {
     }
 
     /// The part of the path below the account, for whoever has signed in.
-    pub(super) fn resource<'a>(parts: &'a Parts) -> Result<&'a str, Refused> {
+    pub(super) fn resource(parts: &Parts) -> Result<&str, Refused> {
         let login = format!("Basic {}", STANDARD.encode(format!("{ACCOUNT}:{TOKEN}")));
         let known = parts.headers.get(AUTHORIZATION);
         if known.is_none_or(|value| value != &login) {
