@@ -25,9 +25,11 @@ use crate::support::twilio::{Auto, FakeTwilio, SentMessage, Service};
 use super::scene::{PATIENCE, call, until};
 
 const REPLICAS: usize = 3;
-/// Triggers between two kills, and how many a second.
+/// Triggers between two kills, and the most a second.
 const STRETCH: usize = 25;
 const A_SECOND: u64 = 50;
+/// Triggers, and answers of contacts, that are under way at once: who asks faster than it is answered only builds a queue.
+const AT_ONCE: usize = 16;
 /// Sends that one replica has under way at most: what a kill may leave in doubt.
 const IN_FLIGHT: usize = 16;
 
@@ -60,7 +62,7 @@ impl Journal {
             Some((status, body)) => panic!("{status}: {body}"),
         }
         self.repeated.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         None
     }
 
@@ -122,6 +124,9 @@ impl Journal {
             let last = self.done.load(Ordering::SeqCst);
             for message in self.twilio.messages_after(known) {
                 known += 1;
+                if replies.len() >= AT_ONCE {
+                    replies.join_next().await.unwrap().unwrap();
+                }
                 replies.spawn(Arc::clone(&self).reply(known, message));
             }
             if last {
@@ -179,6 +184,9 @@ async fn nothing_acknowledged_is_lost_while_replicas_die() {
     let mut ticks = interval(Duration::from_millis(1000 / A_SECOND));
     for n in 1..=triggers {
         ticks.tick().await;
+        if load.len() >= AT_ONCE {
+            load.join_next().await.unwrap().unwrap();
+        }
         load.spawn(Arc::clone(&journal).trigger(n));
         if n % STRETCH == 0 && n < triggers {
             let kill = n / STRETCH;
