@@ -16,15 +16,20 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::channel;
-use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::config::{Config, ConfigError};
+use crate::clock::{Clock, Entropy, SharedClock, SystemEntropy, random};
+use crate::config::{Config, ConfigError, Settling, SettlingPolicy};
+use crate::domain::settling;
 use crate::domain::token::TokenMint;
 use crate::http::{self, Doors, server};
-use crate::journey::{Deliverer, Journey, Routes, Rules};
+use crate::journey::{Deliverer, Duty, Journey, Routes, Rules};
 use crate::metrics::Metrics;
-use crate::provider::{self, Built};
-use crate::store::{KeyRing, SqlStore, StoreError, StoreErrorKind, StoreSettings};
+use crate::store::{
+    Ceiling, Ceilings, KeyRing, SqlStore, StoreError, StoreErrorKind, StoreSettings,
+};
+
+mod routes;
+
+pub use routes::routes;
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -63,10 +68,10 @@ impl std::fmt::Debug for Parts {
 }
 
 impl Parts {
-    /// The machine's own clock and randomness, with background work.
+    /// The clock of the database, or the machine's own where they are the same, and the machine's randomness, with background work.
     pub fn system() -> Self {
         Self {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SharedClock::default()),
             entropy: Arc::new(SystemEntropy),
             background: true,
         }
@@ -89,94 +94,6 @@ pub struct App {
     draining: Arc<AtomicBool>,
     stop: CancellationToken,
     tasks: TaskTracker,
-}
-
-/// Who carries which channel, by configuration. Builds every provider that a channel names, and connects nowhere.
-pub fn routes(config: &Config, parts: &Parts) -> Result<Routes, ConfigError> {
-    let mut routes = Routes::default();
-    for (name, wanted) in &config.channels {
-        let key = format!("channels.{name}");
-        let channel = carried_channel(&key, name)?;
-        if wanted.is_empty() {
-            continue;
-        }
-        let row = provider_row(&key, wanted)?;
-        let provider = match routes.named(row.name) {
-            Some(provider) => Arc::clone(provider),
-            None => build(config, parts, row)?,
-        };
-        if !provider.carries(name) {
-            let message = format!("{wanted} does not carry this channel");
-            return Err(ConfigError::new(key, message));
-        }
-        routes.set(channel.name(), provider);
-    }
-    for name in config.providers.keys() {
-        provider_row(&format!("providers.{name}"), name)?;
-    }
-    Ok(routes)
-}
-
-/// A channel that a provider carries. One that takes too many actions for a rating is refused here, at start.
-fn carried_channel(key: &str, name: &str) -> Result<&'static dyn channel::Channel, ConfigError> {
-    let carried =
-        |channel: &&'static dyn channel::Channel| channel.carriage() == channel::Carriage::Provider;
-    let Some(channel) = channel::find(name).filter(carried) else {
-        let names: Vec<&str> = channel::ALL
-            .iter()
-            .copied()
-            .filter(carried)
-            .map(channel::Channel::name)
-            .collect();
-        let message = format!(
-            "is no channel that a provider carries; these are: {}",
-            names.join(", ")
-        );
-        return Err(ConfigError::new(key, message));
-    };
-    if channel.taps() > channel::TAPS_MAX {
-        let (taps, most) = (channel.taps(), channel::TAPS_MAX);
-        return Err(ConfigError::new(
-            key,
-            format!("takes {taps} actions for a rating; at most {most} are allowed"),
-        ));
-    }
-    Ok(channel)
-}
-
-fn provider_row(key: &str, name: &str) -> Result<&'static provider::Row, ConfigError> {
-    provider::ALL
-        .iter()
-        .find(|row| row.name == name)
-        .ok_or_else(|| {
-            let names: Vec<&str> = provider::ALL.iter().map(|row| row.name).collect();
-            ConfigError::new(
-                key,
-                format!("{name:?} is no provider; these are: {}", names.join(", ")),
-            )
-        })
-}
-
-fn build(
-    config: &Config,
-    parts: &Parts,
-    row: &provider::Row,
-) -> Result<Arc<dyn provider::Provider>, ConfigError> {
-    let built = Built {
-        settings: config.providers.get(row.name).cloned().unwrap_or_default(),
-        public_url: config.server.public_url.clone(),
-        clock: Arc::clone(&parts.clock),
-        entropy: Arc::clone(&parts.entropy),
-    };
-    (row.build)(built).map_err(|error| {
-        let section = format!("providers.{}", row.name);
-        let key = if error.key.is_empty() {
-            section
-        } else {
-            format!("{section}.{}", error.key)
-        };
-        ConfigError::new(key, error.message)
-    })
 }
 
 /// Reads the key file. With SQLite a missing one is made, readable by us alone; replicas must share one, so with PostgreSQL a
@@ -226,9 +143,14 @@ pub async fn open_store(
         url: config.database.url.clone(),
         connections: config.database.connections,
         statement_cache: config.database.statement_cache,
+        skip_locked: config.database.skip_locked,
         queue: config.database.queue,
         batch: config.database.batch,
         lease_ms: i64::from(config.database.lease_seconds) * 1000,
+        ceilings: Ceilings {
+            address: i64::from(config.requests.sends_per_address),
+            desk: i64::from(config.requests.sends_per_desk),
+        },
     };
     let store = SqlStore::open(&settings, keys.clone(), Arc::clone(&parts.entropy)).await?;
     Ok((Arc::new(store), keys))
@@ -251,14 +173,17 @@ impl App {
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
             mint: TokenMint::new(keys.token_key()),
+            metrics: metrics(&routes)?,
             routes,
             rules: Rules {
                 public_url: config.server.public_url.clone(),
                 correction_ms: i64::from(config.requests.correction_minutes) * 60_000,
+                settling: settling(&config.settling),
             },
-            metrics: metrics()?,
             bell: Arc::new(Notify::new()),
+            replica: hex::encode(random::<8>(parts.entropy.as_ref())),
         };
+        journey.tell_time().await?;
         let draining = Arc::new(AtomicBool::new(false));
         let doors = Doors {
             journey: journey.clone(),
@@ -272,12 +197,7 @@ impl App {
         let [public, api, admin] = listen(config, &doors, &stop, &tasks).await?;
         let deliverer = Arc::new(Deliverer::new(journey.clone()));
         if parts.background {
-            let (worker, token) = (Arc::clone(&deliverer), stop.clone());
-            tasks.spawn(async move { worker.run(token).await });
-            let (sweeper, token) = (journey.clone(), stop.clone());
-            tasks.spawn(async move { sweeper.run_sweeper(token).await });
-            let (tidier, token) = (journey.clone(), stop.clone());
-            tasks.spawn(async move { tidier.run_tidier(token).await });
+            spawn_background(&journey, &deliverer, &stop, &tasks);
         }
         Ok(Self {
             public,
@@ -306,11 +226,65 @@ impl App {
     }
 }
 
-/// The metrics, with a 0 for every kind of error of the store.
-fn metrics() -> Result<Metrics, prometheus::Error> {
+fn settling(settings: &Settling) -> settling::Rules {
+    settling::Rules {
+        policy: match settings.policy {
+            SettlingPolicy::Strict => settling::Policy::Strict,
+            SettlingPolicy::Guarded => settling::Policy::Guarded,
+        },
+        looks_ms: settings
+            .looks_seconds
+            .iter()
+            .map(|look| i64::from(*look) * 1000)
+            .collect(),
+        window_ms: i64::from(settings.window_seconds) * 1000,
+    }
+}
+
+/// The loops that run by themselves.
+fn spawn_background(
+    journey: &Journey,
+    deliverer: &Arc<Deliverer>,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) {
+    let (worker, token) = (Arc::clone(deliverer), stop.clone());
+    tasks.spawn(async move { worker.run(token).await });
+    let (teller, token) = (journey.clone(), stop.clone());
+    tasks.spawn(async move { teller.run_time(token).await });
+    for duty in Duty::ALL {
+        let (journey, token) = (journey.clone(), stop.clone());
+        tasks.spawn(async move { journey.run_duty(duty, token).await });
+    }
+}
+
+/// The metrics, with a 0 for every word that is known before it is counted.
+fn metrics(routes: &Routes) -> Result<Metrics, prometheus::Error> {
     let metrics = Metrics::new()?;
     for kind in StoreErrorKind::RUNNING {
         metrics.store_errors.with_label_values(&[kind.as_str()]);
+    }
+    for ceiling in Ceiling::ALL {
+        metrics
+            .promises
+            .ceilings
+            .with_label_values(&[ceiling.as_str()]);
+    }
+    for provider in routes.providers() {
+        let name = [provider.name()];
+        metrics
+            .promises
+            .provider_open
+            .with_label_values(&name)
+            .set(0);
+        metrics.promises.duplicate_sends.with_label_values(&name);
+        metrics.promises.reconciled.with_label_values(&name);
+        for seen in ["found", "absent", "unclear", "no_answer"] {
+            metrics
+                .promises
+                .looks
+                .with_label_values(&[provider.name(), seen]);
+        }
     }
     Ok(metrics)
 }

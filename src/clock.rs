@@ -4,6 +4,7 @@
 //! [`ManualClock`] by hand and never sleep. `clippy.toml` forbids the wall clock everywhere else.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
 use crate::domain::time::Timestamp;
 
@@ -11,6 +12,9 @@ use crate::domain::time::Timestamp;
 pub trait Clock: Send + Sync {
     /// Now, in milliseconds UTC.
     fn now(&self) -> Timestamp;
+
+    /// Is told what time it is by the clock that everybody shares. Who has no use for it goes on as before.
+    fn follow(&self, _now: Timestamp) {}
 }
 
 /// Gives random bytes fit for secrets.
@@ -37,6 +41,46 @@ impl Clock for SystemClock {
     )]
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+    }
+}
+
+/// The machine's clock until somebody tells the time; from then on what was told and what has passed since, so that neither a
+/// wrong wall clock nor one that is set while we run is noticed. Replicas that are told by one database agree with each other.
+#[derive(Debug)]
+pub struct SharedClock {
+    begun: Instant,
+    /// The told time at `begun`; [`UNTOLD`] before the first time.
+    offset: AtomicI64,
+}
+
+const UNTOLD: i64 = i64::MIN;
+
+impl Default for SharedClock {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            offset: AtomicI64::new(UNTOLD),
+        }
+    }
+}
+
+impl SharedClock {
+    fn passed(&self) -> i64 {
+        i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+impl Clock for SharedClock {
+    fn now(&self) -> Timestamp {
+        match self.offset.load(Ordering::Relaxed) {
+            UNTOLD => SystemClock.now(),
+            offset => Timestamp::from_millis(offset.saturating_add(self.passed())),
+        }
+    }
+
+    fn follow(&self, now: Timestamp) {
+        let offset = now.as_millis().saturating_sub(self.passed());
+        self.offset.store(offset, Ordering::Relaxed);
     }
 }
 
@@ -72,5 +116,33 @@ impl Entropy for SystemEntropy {
         if getrandom::fill(bytes).is_err() {
             std::process::abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_clock_shows_what_it_is_told_however_wrong_the_machine_is() {
+        const HOUR: i64 = 3_600_000;
+        let clock = SharedClock::default();
+        let machine = SystemClock.now();
+        assert!(clock.now().millis_since(machine).abs() < HOUR);
+        for told in [
+            machine.plus_millis(-2 * HOUR),
+            machine.plus_millis(8_766 * HOUR),
+        ] {
+            clock.follow(told);
+            let ahead = clock.now().millis_since(told);
+            assert!((0..HOUR).contains(&ahead), "{ahead}");
+        }
+    }
+
+    #[test]
+    fn a_manual_clock_is_turned_by_hand_only() {
+        let clock = ManualClock::at(Timestamp::from_millis(1_000));
+        clock.follow(Timestamp::from_millis(5_000));
+        assert_eq!(clock.now(), Timestamp::from_millis(1_000));
     }
 }

@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use layers::{merge, overlay, parse, read_files};
+
+mod layers;
+
 /// The defaults, with a comment for every setting.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
 
@@ -66,6 +70,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// Rules for requests.
     pub requests: Requests,
+    /// What is done about sends of which nobody knows whether they happened.
+    pub settling: Settling,
     /// The provider of each channel, by name; empty for none.
     pub channels: BTreeMap<String, String>,
     /// Logging.
@@ -115,6 +121,8 @@ pub struct Database {
     pub connections: u32,
     /// Prepared statements per connection.
     pub statement_cache: usize,
+    /// Whether claims skip rows that are locked.
+    pub skip_locked: bool,
     /// Waiting writes.
     pub queue: usize,
     /// Writes in one transaction.
@@ -146,6 +154,47 @@ pub struct Secrets {
 pub struct Requests {
     /// Minutes in which an answer may be corrected.
     pub correction_minutes: u32,
+    /// Sends a day to one address, by all desks.
+    pub sends_per_address: u32,
+    /// Sends a day by one desk.
+    pub sends_per_desk: u32,
+}
+
+/// `[settling]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settling {
+    /// What is done with a send that was never confirmed.
+    pub policy: SettlingPolicy,
+    /// Seconds after a send at which it is looked for.
+    pub looks_seconds: Vec<u32>,
+    /// Seconds that looks without a find must span.
+    pub window_seconds: u32,
+}
+
+impl Settling {
+    fn check(&self) -> Result<(), ConfigError> {
+        let looks = &self.looks_seconds;
+        let ascending = looks.is_sorted_by(|one, next| one < next);
+        if !(3..=10).contains(&looks.len()) || !ascending || looks.iter().any(|look| *look > 86_400)
+        {
+            return Err(ConfigError::new(
+                "settling.looks_seconds",
+                "must be 3 to 10 ascending numbers up to 86400",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What is done with a send that was never confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SettlingPolicy {
+    /// It is given up as lost.
+    Strict,
+    /// One revocable attempt more.
+    Guarded,
 }
 
 /// `[log]`
@@ -252,6 +301,24 @@ impl Config {
                 0,
                 1_440,
             ),
+            (
+                "requests.sends_per_address",
+                u64::from(self.requests.sends_per_address),
+                1,
+                1_000_000,
+            ),
+            (
+                "requests.sends_per_desk",
+                u64::from(self.requests.sends_per_desk),
+                1,
+                1_000_000_000,
+            ),
+            (
+                "settling.window_seconds",
+                u64::from(self.settling.window_seconds),
+                1,
+                86_400,
+            ),
         ] {
             if !(low..=high).contains(&value) {
                 return Err(ConfigError::new(
@@ -260,6 +327,7 @@ impl Config {
                 ));
             }
         }
+        self.settling.check()?;
         let url = &self.database.url;
         if !["sqlite:", "postgres:", "postgresql:"]
             .iter()
@@ -299,98 +367,6 @@ impl Config {
             _ => file.clone(),
         }
     }
-}
-
-fn parse(place: &str, text: &str) -> Result<toml::Table, ConfigError> {
-    text.parse::<toml::Table>()
-        .map_err(|error| ConfigError::new(place, error.to_string().trim_end()))
-}
-
-/// Puts one table over another, key by key.
-fn merge(below: &mut toml::Table, above: toml::Table) {
-    for (key, value) in above {
-        match (below.get_mut(&key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => merge(below, above),
-            (_, value) => {
-                below.insert(key, value);
-            }
-        }
-    }
-}
-
-/// Puts one variable over the table: `SERVER__PUBLIC_URL`. It takes the type of what is there; a new key is a number or a truth
-/// value if it reads as one, and a text otherwise.
-fn overlay(table: &mut toml::Table, key: &str, value: &str) -> Result<(), ConfigError> {
-    let path: Vec<String> = key.split("__").map(str::to_lowercase).collect();
-    let wrong =
-        |message: &str| ConfigError::new(path.join("."), format!("{message} (from {PREFIX}{key})"));
-    let Some((last, sections)) = path.split_last() else {
-        return Ok(());
-    };
-    let mut here = table;
-    for section in sections {
-        let inner = here
-            .entry(section.clone())
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        here = inner
-            .as_table_mut()
-            .ok_or_else(|| wrong("is inside something that is no section"))?;
-    }
-    let text = || toml::Value::String(value.to_owned());
-    let typed = match here.get(last) {
-        Some(toml::Value::String(_)) => text(),
-        Some(toml::Value::Integer(_)) => {
-            toml::Value::Integer(value.parse().map_err(|_| wrong("must be a whole number"))?)
-        }
-        Some(toml::Value::Boolean(_)) => {
-            toml::Value::Boolean(value.parse().map_err(|_| wrong("must be true or false"))?)
-        }
-        Some(_) => return Err(wrong("cannot be set by a variable")),
-        // A secret may look like a number and is none.
-        None if last.contains("secret") || last.contains("token") || last.contains("password") => {
-            text()
-        }
-        None => match (value.parse::<i64>(), value.parse::<bool>()) {
-            (Ok(number), _) if !value.starts_with('+') => toml::Value::Integer(number),
-            (_, Ok(truth)) => toml::Value::Boolean(truth),
-            _ => text(),
-        },
-    };
-    here.insert(last.clone(), typed);
-    Ok(())
-}
-
-/// Replaces `key_file = "PATH"` by `key = "what the file says"`. The key file of `[secrets]` is no such text and stays a path.
-fn read_files(table: &mut toml::Table, above: &str) -> Result<(), ConfigError> {
-    for (key, value) in std::mem::take(table) {
-        let path = if above.is_empty() {
-            key.clone()
-        } else {
-            format!("{above}.{key}")
-        };
-        let is_path = path == "secrets.keys_file" || key == "ca_file";
-        match (key.strip_suffix("_file"), value) {
-            (Some(inner), toml::Value::String(file)) if !is_path => {
-                let text = std::fs::read_to_string(&file)
-                    .map_err(|error| ConfigError::new(path.clone(), format!("{file}: {error}")))?;
-                table.insert(
-                    inner.to_owned(),
-                    toml::Value::String(text.trim_end().to_owned()),
-                );
-            }
-            (_, toml::Value::Table(mut inner)) => {
-                read_files(&mut inner, &path)?;
-                table.insert(key, toml::Value::Table(inner));
-            }
-            (_, value) => {
-                // A value from a file goes over one beside it, whatever the order of the keys.
-                if !table.contains_key(&key) {
-                    table.insert(key, value);
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

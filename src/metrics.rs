@@ -23,6 +23,8 @@ pub struct Metrics {
     pub hooks: IntCounterVec,
     /// Errors of the store by kind.
     pub store_errors: IntCounterVec,
+    /// How the promises of delivery are kept.
+    pub promises: Promises,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -35,12 +37,8 @@ impl Metrics {
     /// New metrics, all zero, in a registry of their own.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let counters =
-            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-                let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-                registry.register(Box::new(counters.clone()))?;
-                Ok(counters)
-            };
+        let promises = Promises::new(&registry)?;
+        let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
         let http_requests = counters(
             "onefive_http_requests_total",
             "HTTP requests answered, by route, method and status.",
@@ -102,6 +100,7 @@ impl Metrics {
             provider_calls,
             hooks,
             store_errors,
+            promises,
         })
     }
 
@@ -109,4 +108,81 @@ impl Metrics {
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         self.registry.gather()
     }
+}
+
+/// How the promises of delivery are kept.
+#[derive(Clone)]
+pub struct Promises {
+    /// 1 while nothing is sent through a provider because it does not answer.
+    pub provider_open: IntGaugeVec,
+    /// Sends refused because a day's ceiling was reached, by ceiling.
+    pub ceilings: IntCounterVec,
+    /// Looks at a provider's list, by provider and what they saw.
+    pub looks: IntCounterVec,
+    /// Messages found at a provider that were sent besides the one that was meant.
+    pub duplicate_sends: IntCounterVec,
+    /// Replies that an outage kept from us, fetched afterwards.
+    pub reconciled: IntCounterVec,
+    /// How often each invariant is broken, as far as this replica looked.
+    pub invariants: IntGaugeVec,
+}
+
+impl Promises {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters = |name, help, labels: &[&str]| counters(registry, name, help, labels);
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok::<_, prometheus::Error>(gauges)
+        };
+        let ceilings = counters(
+            "onefive_ceiling_refusals_total",
+            "Sends refused because a day's ceiling was reached, by ceiling.",
+            &["ceiling"],
+        )?;
+        let looks = counters(
+            "onefive_provider_looks_total",
+            "Looks at a provider's list for messages in doubt, by provider and what they saw.",
+            &["provider", "seen"],
+        )?;
+        let duplicate_sends = counters(
+            "onefive_duplicate_sends_total",
+            "Messages found at a provider besides the one that was meant.",
+            &["provider"],
+        )?;
+        let reconciled = counters(
+            "onefive_replies_reconciled_total",
+            "Replies that an outage kept from us, fetched from the provider afterwards.",
+            &["provider"],
+        )?;
+        let provider_open = gauges(
+            "onefive_provider_circuit_open",
+            "1 while nothing is sent through a provider because it does not answer.",
+            &["provider"],
+        )?;
+        let invariants = gauges(
+            "onefive_invariant_violations",
+            "How often a promise is found broken in the database, by invariant; seen by the replica that has the duty to look.",
+            &["invariant"],
+        )?;
+        Ok(Self {
+            provider_open,
+            ceilings,
+            looks,
+            duplicate_sends,
+            reconciled,
+            invariants,
+        })
+    }
+}
+
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counters.clone()))?;
+    Ok(counters)
 }

@@ -1,5 +1,5 @@
 -- The schema, in the order in which the data walks. Rules that keep partitions and distributed engines open: every
--- primary key but that of desks starts with desk_id (indexes for what names no desk, such as a link, a callback or a worker's
+-- primary key but those of desks, duties and strays starts with desk_id (indexes for what names no desk, such as a link, a callback or a worker's
 -- queue, do not), identifiers are UUIDv7 made by us, instants are
 -- milliseconds UTC, no sequences, no triggers, no nullable columns; "none" is 0 or the empty text.
 
@@ -95,7 +95,7 @@ create index requests_due on requests (channel, next_at) where delivery = 'queue
 -- What a dead worker may have left behind.
 create index requests_leased on requests (lease_until) where delivery in ('claimed', 'dispatching');
 -- What may or may not have been sent: few, and to be seen at every scrape.
-create index requests_unknown on requests (next_at) where delivery = 'unknown';
+create index requests_unknown on requests (next_at) where delivery in ('unknown', 'guarded', 'lost');
 -- What has waited long enough.
 create index requests_waiting on requests (listen_until) where listening = 1;
 
@@ -111,11 +111,60 @@ create table attempts (
     code text not null,
     started_at integer not null,
     ended_at integer not null,
+    -- What its text is known by in the provider's list; empty where there is no list.
+    body_hash blob not null,
+    -- When its message goes out, for a second one that waits at the provider; otherwise 0.
+    send_at integer not null,
+    -- When it is looked after next; 0 for never. Then how many looks were answered, how many of them found nothing, and since when.
+    check_at integer not null,
+    looks integer not null,
+    absent integer not null,
+    absent_since integer not null,
     primary key (desk_id, request_id, n)
 ) strict, without rowid;
 
 -- From a callback's token to its attempt.
 create unique index attempts_token on attempts (token_hash);
+-- Whether a message in the provider's list belongs to an attempt already. Paid once a send, not at a trigger.
+create index attempts_provider on attempts (provider_id) where provider_id <> '';
+-- Requests that were attempted more than once, which the invariants look at: few.
+create index attempts_again on attempts (desk_id, request_id) where n > 1;
+-- What is to be looked after: as large as what is in doubt.
+create index attempts_check on attempts (check_at) where check_at > 0;
+-- Second messages that wait at the provider, to take them back once they are not wanted any more: few at any time.
+create index attempts_scheduled on attempts (send_at) where state = 'scheduled';
+
+-- How far the scheduled duties are, and who does them: one row a duty, measured on the database's clock, so that one replica
+-- does what one is enough for.
+create table duties (
+    name text not null primary key,
+    owner text not null,
+    until integer not null,
+    -- Grows whenever the duty changes hands; what is marked must name it.
+    fence integer not null,
+    -- How far the work has come, in the duty's own measure.
+    mark integer not null
+) strict, without rowid;
+
+-- Sends a day, counted in the transaction that commits to one: by desk (with an empty subject) and by address (the nil desk and
+-- the address's keyed hash). Nothing above the store can pass a ceiling.
+create table ceilings (
+    desk_id blob not null,
+    subject blob not null,
+    day integer not null,
+    n integer not null,
+    primary key (desk_id, subject, day)
+) strict, without rowid;
+
+-- Texts that came and belonged to no request, so that none is taken for an answer to a later one when it is listed again.
+create table strays (
+    provider text not null,
+    provider_id text not null,
+    at integer not null,
+    primary key (provider, provider_id)
+) strict, without rowid;
+
+create index strays_at on strays (at);
 
 -- What came back, as it came. Keyed by the request first: a table-wide unique index on the provider's random ids would
 -- dirty one page per reply, and a repeated webhook finds the same request as long as that waits for replies.

@@ -65,6 +65,8 @@ kinds! {
     ContactOptedIn = "contact.opted_in",
     /// A reply that is no rating; the desk should read it.
     ReplyUnrecognized = "reply.unrecognized",
+    /// Nobody knows whether it was sent, and nobody will: looked for long enough. Late evidence may still turn it.
+    DeliveryLost = "delivery.lost",
 }
 
 impl EventKind {

@@ -13,6 +13,7 @@ pub mod policy;
 pub mod rating;
 pub mod reply;
 pub mod request;
+pub mod settling;
 pub mod statistics;
 pub mod time;
 pub mod token;

@@ -7,11 +7,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode, header};
+use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
+use prometheus::{IntGauge, IntGaugeVec, Opts};
 
 use super::error::Problem;
 use super::{Doors, totals};
 use crate::domain::desk::{Desk, Scope};
+use crate::store::Condition;
 
 pub(super) fn router() -> Router<Doors> {
     Router::new()
@@ -41,6 +44,9 @@ async fn ready(State(doors): State<Doors>) -> Response {
 async fn metrics(State(doors): State<Doors>, headers: HeaderMap) -> Result<Response, Problem> {
     let desk = allow(&doors, &headers).await?;
     let mut families = doors.journey.metrics.gather();
+    let condition =
+        condition(doors.journey.store.condition()).map_err(|error| unwritten(&error))?;
+    families.extend(condition);
     if doors.totals_in_metrics {
         families.extend(database(&doors, desk.as_deref()).await?);
     }
@@ -68,12 +74,39 @@ async fn database(doors: &Doors, desk: Option<&Desk>) -> Result<Vec<MetricFamily
     Ok(totals::families(&sums, &backlog, doors.journey.clock.now()))
 }
 
+/// The connections and files of the database, as they are at this instant: no question to it, so this stays when it is away.
+fn condition(condition: Condition) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let connections = IntGaugeVec::new(
+        Opts::new(
+            "onefive_database_connections",
+            "Connections to the database that this process holds, by use.",
+        ),
+        &["state"],
+    )?;
+    for (state, count) in [("busy", condition.busy), ("idle", condition.idle)] {
+        connections.with_label_values(&[state]).set(number(count));
+    }
+    let mut families = connections.collect();
+    if let Some(bytes) = condition.log_bytes {
+        let log = IntGauge::new(
+            "onefive_sqlite_wal_bytes",
+            "Size of SQLite's write-ahead log. It grows while somebody reads an old state of the file.",
+        )?;
+        log.set(number(bytes));
+        families.extend(log.collect());
+    }
+    Ok(families)
+}
+
 fn encode(families: &[MetricFamily]) -> Result<Response, Problem> {
     let text = prometheus::TextEncoder::new()
         .encode_to_string(families)
-        .map_err(|error| {
-            tracing::error!(%error, "the metrics could not be written");
-            Problem::new("internal", "")
-        })?;
+        .map_err(|error| unwritten(&error))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
+}
+
+fn unwritten(error: &prometheus::Error) -> Problem {
+    tracing::error!(%error, "the metrics could not be written");
+    Problem::new("internal", "")
 }

@@ -175,11 +175,18 @@ impl From<StoreError> for Problem {
         let kind = error.kind();
         let problem = match error {
             StoreError::Busy => Self::new("overloaded", ""),
-            StoreError::Unavailable(_) | StoreError::Conflict => {
+            // A full disk too is 503 and not 507, which says the same but is not repeated by every client and provider.
+            StoreError::Unavailable(_)
+            | StoreError::Full(_)
+            | StoreError::Broken(_)
+            | StoreError::Conflict => {
                 tracing::warn!(%error, "the store could not do it");
                 Self::new("unavailable", "")
             }
-            StoreError::Corrupt(_) | StoreError::Settings(_) | StoreError::Migration(_) => {
+            StoreError::Refused(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Settings(_)
+            | StoreError::Migration(_) => {
                 tracing::error!(%error, "the store failed");
                 Self::new("internal", "")
             }

@@ -33,6 +33,7 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
     let mut changes: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut opt_outs: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut unrecognized: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut lost: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut answers: BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)> = BTreeMap::new();
     for total in totals {
         let (desk, touchpoint) = places.of(total);
@@ -43,17 +44,10 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
             ("channel", channel),
             ("touchpoint", touchpoint),
         ];
-        for state in State::ALL
-            .into_iter()
-            .filter(|state| total.entered & state.bit() != 0)
-        {
-            let reason = total
-                .reason
-                .filter(|_| state == State::Suppressed)
-                .map_or("", |reason| reason.as_str());
-            let labels = with(&base, &[("state", state.as_str()), ("reason", reason)]);
+        for labels in entered(total, &base) {
             *requests.entry(labels).or_default() += total.count;
         }
+        lost.entry(short.clone()).or_default();
         // All five from the start: a counter that first appears as 1 has no increase that Prometheus could see.
         for score in ["1", "2", "3", "4", "5"] {
             ratings.entry(with(&base, &[("score", score)])).or_default();
@@ -75,6 +69,7 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
             EventKind::RatingChanged => *changes.entry(base).or_default() += total.count,
             EventKind::ContactOptedOut => *opt_outs.entry(short).or_default() += total.count,
             EventKind::ReplyUnrecognized => *unrecognized.entry(short).or_default() += total.count,
+            EventKind::DeliveryLost => *lost.entry(short).or_default() += total.count,
             EventKind::RequestScheduled
             | EventKind::RequestSuppressed
             | EventKind::RequestSent
@@ -118,10 +113,29 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
             "Replies without a score in them.",
             unrecognized,
         ),
+        counters(
+            "onefive_deliveries_lost_total",
+            "Deliveries given up because nobody could tell whether they happened. Late evidence still turns one; how many are lost now is onefive_deliveries.",
+            lost,
+        ),
     ];
     families.retain(|family| !family.get_metric().is_empty());
     families.extend(gauges(backlog, now));
     families
+}
+
+/// The labels of every state that was entered.
+fn entered(total: &Total, base: &Labels) -> impl Iterator<Item = Labels> {
+    let states = State::ALL
+        .into_iter()
+        .filter(|state| total.entered & state.bit() != 0);
+    states.map(|state| {
+        let reason = total
+            .reason
+            .filter(|_| state == State::Suppressed)
+            .map_or("", |reason| reason.as_str());
+        with(base, &[("state", state.as_str()), ("reason", reason)])
+    })
 }
 
 /// Which places have series of their own. Totals come in the order of their first event, so this is stable.
@@ -221,6 +235,8 @@ fn gauges(backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
         DeliveryState::Claimed,
         DeliveryState::Dispatching,
         DeliveryState::Unknown,
+        DeliveryState::Guarded,
+        DeliveryState::Lost,
     ];
     let find = |state| backlog.iter().find(|entry| entry.state == state);
     let gauge = |labels, value| {

@@ -4,8 +4,10 @@
 //! ```text
 //! trigger --accept--> request + delivery --deliver--> sent --receive--> reply, rating, event --> totals
 //!                                                      |                                          |
-//!                                     settle: callbacks, what dead workers left      tidy: time, folding
+//!              settle: callbacks, what dead workers left, the provider's list         tidy: time, folding
 //! ```
+//!
+//! `reconcile` takes in the replies that an outage kept from us; `duty` lets one replica do what one is enough for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,19 +18,24 @@ use crate::channel::Urls;
 use crate::clock::{Clock, Entropy};
 use crate::domain::desk::Desk;
 use crate::domain::request::Request;
+use crate::domain::settling;
 use crate::domain::token::TokenMint;
 use crate::metrics::Metrics;
-use crate::provider::Provider;
+use crate::provider::{Explanation, Provider, own_meaning};
 use crate::store::{SharedStore, StoreError};
 
 mod accept;
 mod deliver;
+mod duty;
 mod receive;
+mod reconcile;
 mod settle;
 mod tidy;
+mod time;
 
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;
+pub use duty::Duty;
 pub use receive::{Opened, PressError, Pressed};
 
 /// Which provider carries which channel.
@@ -63,6 +70,12 @@ impl Routes {
         self.0.values().find(|known| known.name() == provider)
     }
 
+    /// What a delivery's code means on a channel.
+    pub fn explain(&self, channel: &str, code: &str) -> Option<Explanation> {
+        let provider = self.get(channel);
+        own_meaning(code).or_else(|| provider.and_then(|provider| provider.explain(code)))
+    }
+
     /// The providers in use, each once.
     pub fn providers(&self) -> Vec<&Arc<dyn Provider>> {
         let by_name: BTreeMap<&str, &Arc<dyn Provider>> =
@@ -84,6 +97,8 @@ pub struct Rules {
     pub public_url: String,
     /// Milliseconds after the first answer in which the contact may correct it or add words.
     pub correction_ms: i64,
+    /// What is done about attempts of which nobody knows whether they happened.
+    pub settling: settling::Rules,
 }
 
 /// Everything that a step needs.
@@ -105,6 +120,8 @@ pub struct Journey {
     pub metrics: Metrics,
     /// Rung when there is something to deliver.
     pub bell: Arc<Notify>,
+    /// Names this process among replicas: a random word of its own.
+    pub replica: String,
 }
 
 impl std::fmt::Debug for Journey {

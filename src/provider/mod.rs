@@ -13,8 +13,15 @@ use crate::clock::{Clock, Entropy};
 use crate::domain::contact::Address;
 use crate::domain::delivery::{Outcome, Status};
 use crate::domain::request::Channel;
+use crate::domain::settling::Recovery;
+use crate::domain::time::Timestamp;
+pub use meaning::{Class, Explanation, own_meaning};
 
+use ledger::Ledger;
+
+pub mod ledger;
 pub mod line;
+mod meaning;
 pub mod sandbox;
 pub mod smtp;
 pub mod twilio;
@@ -132,6 +139,21 @@ pub trait Provider: Send + Sync {
         false
     }
 
+    /// How an attempt in doubt is settled on this channel, when `sender` asked.
+    fn recovery(&self, _channel: &str, _sender: &str) -> Recovery {
+        Recovery::Wait
+    }
+
+    /// What it remembers of us, if it can be asked.
+    fn ledger(&self) -> Option<&dyn Ledger> {
+        None
+    }
+
+    /// What one of its codes means, if it is one that we know.
+    fn explain(&self, _code: &str) -> Option<Explanation> {
+        None
+    }
+
     /// The sandbox behind this provider, if it is one.
     fn sandbox(&self) -> Option<&sandbox::Sandbox> {
         None
@@ -166,6 +188,8 @@ pub struct Parcel {
     pub request: String,
     /// Seconds after which carrying it makes no sense any more.
     pub valid_seconds: u32,
+    /// The provider is to hold it back until then.
+    pub send_at: Option<Timestamp>,
 }
 
 /// A call of ours by a provider, as raw as it came in.
@@ -219,6 +243,8 @@ pub enum Inbound {
         body: String,
         /// The provider's id of the message.
         message_id: String,
+        /// When it was sent, by our clock, if the provider says so: what was sent before an ask is no answer to it.
+        at: Option<Timestamp>,
     },
     /// The provider asks what to say in a call, or reports the key that was pressed.
     Call {

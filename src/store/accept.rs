@@ -9,7 +9,7 @@ use super::lock::Held;
 use super::sql::Inner;
 use super::tx::Tx;
 use super::{Accepted, Carriage, NewRequest, Pair, StoreError};
-use crate::domain::delivery::DeliveryState;
+use crate::domain::delivery::AttemptState;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::policy::{Known, decide};
 use crate::domain::request::{Request, State};
@@ -49,11 +49,11 @@ const INSERT: Insert = insert!(
 );
 pub(super) const ATTEMPT: Insert = insert!(
     "insert into attempts (desk_id, request_id, n, token_hash, provider, provider_id, state, started_at, \
-     ended_at, code)",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, '')",
+     ended_at, body_hash, send_at, code, check_at, looks, absent, absent_since)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, 0)",
     "$1::uuid[], $2::uuid[], $3::bigint[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::bigint[], \
-     $9::bigint[]",
-    ", ''",
+     $9::bigint[], $10::bytea[], $11::bigint[]",
+    ", '', 0, 0, 0, 0",
     " returning request_id as id"
 );
 
@@ -226,9 +226,11 @@ impl Inner {
                 Value::Bytes(&attempt.0),
                 Value::Text(provider),
                 Value::Text(new.contact.address.expose()),
-                Value::Text(DeliveryState::Accepted.as_str()),
+                Value::Text(AttemptState::Accepted.as_str()),
                 Value::Int(new.now.as_millis()),
                 Value::Int(new.now.as_millis()),
+                Value::Bytes(b""),
+                Value::Int(0),
             ];
             tx.pending.attempts.push(owned(&values));
         }

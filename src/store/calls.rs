@@ -1,12 +1,13 @@
 //! What the store is asked, and what it answers: the values that go in and out of its methods.
 
 use crate::domain::contact::{Address, Contact};
-use crate::domain::delivery::{DeliveryState, Outcome};
+use crate::domain::delivery::{AttemptState, DeliveryState, Outcome, Status};
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::policy::{Given, Suppression};
 use crate::domain::rating::Rating;
 use crate::domain::reply::{Effect, Reply, Understood};
 use crate::domain::request::{Channel, Request, State};
+use crate::domain::settling::Doubt;
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 use crate::domain::trigger::{Attribution, MailThread};
@@ -118,6 +119,8 @@ pub struct NewReply {
     pub understood: Understood,
     /// Milliseconds after the first answer in which it may be corrected.
     pub window_ms: i64,
+    /// When the contact sent it, if that is known: what was sent before an ask is no answer to it.
+    pub sent_at: Option<Timestamp>,
 }
 
 /// What a reply did.
@@ -159,8 +162,23 @@ pub struct Dispatch {
     pub token: TokenHash,
     /// The provider.
     pub provider: &'static str,
+    /// What the text is known by in the provider's list, if it has one.
+    pub body: Option<[u8; 32]>,
+    /// How a second attempt is made while the first is in doubt.
+    pub second: Second,
     /// Now.
     pub now: Timestamp,
+}
+
+/// How a second attempt is made while nobody knows whether the first one happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Second {
+    /// Not at all.
+    Never,
+    /// At once, because it carries the same identity as the first.
+    Same,
+    /// It waits at the provider until this time, so that it can be taken back.
+    At(Timestamp),
 }
 
 /// What a worker reports about its call.
@@ -174,6 +192,8 @@ pub struct Report {
     pub fence: i64,
     /// The number of the attempt.
     pub attempt: i64,
+    /// When its message goes out, if it was told to wait at the provider.
+    pub send_at: Option<Timestamp>,
     /// What came of it.
     pub outcome: Outcome,
     /// Now.
@@ -184,11 +204,138 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// Committed: send now.
-    Granted,
+    Granted {
+        /// Tell the provider to hold it back until then.
+        send_at: Option<Timestamp>,
+    },
     /// The claim is not ours any more, or the request ended meanwhile.
     Withdrawn,
     /// Decided again: not asked after all.
     Suppressed(Suppression),
+    /// More than this ceiling allows in a day. Not sent.
+    Ceiling(Ceiling),
+}
+
+/// Sends a day that nothing may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ceiling {
+    /// To one address, by all desks.
+    Address,
+    /// By one desk.
+    Desk,
+}
+
+impl Ceiling {
+    /// Every ceiling.
+    pub const ALL: [Self; 2] = [Self::Address, Self::Desk];
+
+    /// The word in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Desk => "desk",
+        }
+    }
+
+    /// The delivery's code at a request that met it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Address => "ceiling_address",
+            Self::Desk => "ceiling_desk",
+        }
+    }
+}
+
+/// An attempt as it is stored.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub n: i64,
+    /// The provider.
+    pub provider: String,
+    /// The provider's id of the message; empty if none is known.
+    pub provider_id: String,
+    /// How far it has come.
+    pub state: AttemptState,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// What its text is known by in the provider's list.
+    pub body: Option<[u8; 32]>,
+    /// When its message goes out, if it waits at the provider.
+    pub send_at: Option<Timestamp>,
+    /// Looks that were answered.
+    pub looks: i64,
+    /// Of these, those that found nothing.
+    pub absent: i64,
+    /// When nothing was found for the first time.
+    pub absent_since: Option<Timestamp>,
+}
+
+/// An attempt whose turn it is to be looked after.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// The request.
+    pub request: Request,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Attempts of the request in doubt.
+    pub doubts: i64,
+}
+
+/// What looking after an attempt came to.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// Whose it is.
+    pub desk: DeskId,
+    /// The request.
+    pub request: RequestId,
+    /// The number of the attempt.
+    pub attempt: i64,
+    /// What was found.
+    pub finding: Finding,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What was found when an attempt was looked after.
+#[derive(Debug, Clone)]
+pub enum Finding {
+    /// Nothing yet: come back at this time, knowing this.
+    Later {
+        /// When.
+        at: Timestamp,
+        /// What is known.
+        doubt: Doubt,
+    },
+    /// The provider has it.
+    Found {
+        /// Under this id.
+        provider_id: String,
+        /// And says this of it.
+        status: Status,
+    },
+    /// Looked for long enough.
+    NotFound {
+        /// A second attempt is to be made.
+        second: bool,
+    },
+    /// A second message's time has come.
+    Released,
+    /// A second message was taken back.
+    Revoked,
+    /// A second message went out before it could be taken back.
+    TooLate,
+    /// There is nothing left to look for.
+    Settled,
+}
+
+/// A scheduled duty is ours for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Grows whenever it changes hands.
+    pub fence: i64,
+    /// How far the work has come.
+    pub mark: i64,
 }
 
 /// Which requests or ratings to list.
@@ -228,4 +375,15 @@ pub struct Backlog {
     pub count: i64,
     /// When the longest-waiting one became due; 0 if that means nothing.
     pub oldest_due: Timestamp,
+}
+
+/// How the connections and files of the database are doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Condition {
+    /// Connections that are in use.
+    pub busy: u64,
+    /// Connections that wait for use.
+    pub idle: u64,
+    /// Bytes in SQLite's write-ahead log; none with PostgreSQL.
+    pub log_bytes: Option<u64>,
 }

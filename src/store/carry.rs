@@ -1,21 +1,21 @@
-//! Carrying: claim, the point of no return, the report, the provider's callbacks, and what dead workers leave behind.
+//! Carrying: claim, the point of no return, the report.
 //!
 //! Leases are measured on the database's clock, so that replicas whose clocks differ cannot hold one row together.
 
 use super::bulk::owned;
 use super::dialect::{Sql, Value};
 use super::lock::Held;
+use super::record::About;
 use super::row::{self, request_columns};
+use super::settle::Ended;
 use super::sql::Inner;
 use super::tx::Tx;
-use super::{Claim, Dispatch, Find, Permission, Report, StoreError};
-use crate::domain::delivery::{DeliveryState, Evidence, Outcome, Status};
+use super::{Ceiling, Claim, Dispatch, Find, Permission, Report, Second, StoreError};
+use crate::domain::delivery::{AttemptState, DeliveryState, Evidence, Outcome};
 use crate::domain::event::EventKind;
-use crate::domain::id::{DeskId, RequestId};
 use crate::domain::policy::Suppression;
 use crate::domain::request::{Request, State};
 use crate::domain::time::Timestamp;
-use crate::domain::token::TokenHash;
 
 /// A claim is held shortly: between it and the point of no return lies only the opening of the way to the provider.
 const CLAIM_LEASE_MS: i64 = 15_000;
@@ -32,26 +32,35 @@ macro_rules! now {
 
 /// The condition on the state stands twice: without it in the outer update, concurrent claims take the same rows; `skip locked`
 /// is only speed. On PostgreSQL the choice is made once, in a materialized part: as a sub-select it may be run again for every
-/// row, each time skipping what it has locked itself, and the limit would be none.
-const CLAIM: Sql = Sql::each(
-    concat!(
-        "update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
-        now!(sqlite),
-        " + $2, fence = fence + 1 where (desk_id, id) in (select desk_id, id from requests where delivery = 'queued' \
-         and next_at <= $3 and channel in (select value from json_each($5)) order by next_at limit $4) \
-         and delivery = 'queued' returning ",
-        request_columns!()
-    ),
-    concat!(
-        "with due as materialized (select desk_id, id from requests where delivery = 'queued' and next_at <= $3 \
-         and channel = any($5::text[]) order by next_at limit $4 for update skip locked) \
-         update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
-        now!(postgres),
-        " + $2, fence = fence + 1 from due where requests.desk_id = due.desk_id and requests.id = due.id \
-         and requests.delivery = 'queued' returning ",
-        request_columns!()
-    ),
-);
+/// row, each time skipping what it has locked itself, and the limit would be none. Without `skip locked` claims wait for each other,
+/// always in the same order.
+macro_rules! claim {
+    ($choice:literal) => {
+        Sql::each(
+            concat!(
+                "update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
+                now!(sqlite),
+                " + $2, fence = fence + 1 where (desk_id, id) in (select desk_id, id from requests where delivery = 'queued' \
+                 and next_at <= $3 and channel in (select value from json_each($5)) order by next_at limit $4) \
+                 and delivery = 'queued' returning ",
+                request_columns!()
+            ),
+            concat!(
+                "with due as materialized (select desk_id, id from requests where delivery = 'queued' and next_at <= $3 \
+                 and channel = any($5::text[]) order by ",
+                $choice,
+                ") update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
+                now!(postgres),
+                " + $2, fence = fence + 1 from due where requests.desk_id = due.desk_id and requests.id = due.id \
+                 and requests.delivery = 'queued' returning ",
+                request_columns!()
+            ),
+        )
+    };
+}
+
+const CLAIM: Sql = claim!("next_at limit $4 for update skip locked");
+const CLAIM_PLAINLY: Sql = claim!("next_at, desk_id, id limit $4");
 
 macro_rules! dispatch {
     ($now:expr) => {
@@ -62,47 +71,21 @@ macro_rules! dispatch {
     };
 }
 
+pub(super) use now;
+
 const DISPATCH: Sql = Sql::each(dispatch!(now!(sqlite)), dispatch!(now!(postgres)));
 
-macro_rules! unclaim {
-    ($now:expr) => {
-        concat!("update requests set delivery = 'queued', lease_until = 0 where delivery = 'claimed' and lease_until <= ", $now)
-    };
-}
-
-const UNCLAIM: Sql = Sql::each(unclaim!(now!(sqlite)), unclaim!(now!(postgres)));
-
-/// For a database that only this process works on: whoever held something is dead.
-const TAKE_OVER: Sql =
-    Sql::both("update requests set lease_until = 0 where delivery in ('claimed', 'dispatching')");
-
-macro_rules! silent {
-    ($now:expr) => {
-        concat!(
-            "select desk_id, id from requests where delivery = 'dispatching' and lease_until <= ",
-            $now,
-            " limit 500"
-        )
-    };
-}
-
-const SILENT: Sql = Sql::each(silent!(now!(sqlite)), silent!(now!(postgres)));
-const ATTEMPT_BY_TOKEN: Sql =
-    Sql::both("select desk_id, request_id, n, provider_id from attempts where token_hash = $1");
-const END_ATTEMPT: Sql = Sql::both(
-    "update attempts set state = $4, code = $5, provider_id = case when provider_id = '' then $6 else provider_id end, \
-     ended_at = $7 where desk_id = $1 and request_id = $2 and n = $3",
+/// Attempts of a request of which nobody knows whether they happened.
+const IN_DOUBT: Sql = Sql::both(
+    "select cast(count(*) as bigint) as n from attempts where desk_id = $1 and request_id = $2 and state = 'unknown'",
 );
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("carry.claim", CLAIM),
+    ("carry.claim_plainly", CLAIM_PLAINLY),
     ("carry.dispatch", DISPATCH),
-    ("carry.unclaim", UNCLAIM),
-    ("carry.take_over", TAKE_OVER),
-    ("carry.silent", SILENT),
-    ("carry.attempt_by_token", ATTEMPT_BY_TOKEN),
-    ("carry.end_attempt", END_ATTEMPT),
+    ("carry.in_doubt", IN_DOUBT),
 ];
 
 impl Inner {
@@ -122,7 +105,12 @@ impl Inner {
             Value::Words(channels),
         ];
         let mut claims = Vec::new();
-        for row in tx.rows(CLAIM, &values).await? {
+        let claim = if self.skip_locked {
+            CLAIM
+        } else {
+            CLAIM_PLAINLY
+        };
+        for row in tx.rows(claim, &values).await? {
             claims.push(Claim {
                 fence: row.int("fence")?,
                 request: row::request(&row, &self.keys)?,
@@ -149,7 +137,16 @@ impl Inner {
         {
             return Ok(Permission::Withdrawn);
         }
+        let doubts = self.doubts(tx, &held).await?;
+        let send_at = match (doubts, dispatch.second) {
+            (0, _) | (_, Second::Same) => None,
+            (_, Second::At(send_at)) => Some(send_at),
+            (_, Second::Never) => return self.no_second(tx, held, dispatch.now).await,
+        };
         if self.opted_out_since(tx, &held.request).await? {
+            if doubts > 0 {
+                return self.no_second(tx, held, dispatch.now).await;
+            }
             let reason = Suppression::OptedOut;
             held.request.reason = Some(reason);
             held.request.delivery = DeliveryState::Dropped;
@@ -164,6 +161,11 @@ impl Inner {
             self.save(tx, &held).await?;
             return Ok(Permission::Suppressed(reason));
         }
+        if let Some(ceiling) = self.count_send(tx, &held.request).await? {
+            return self
+                .over_ceiling(tx, held, ceiling, doubts > 0, dispatch.now)
+                .await;
+        }
         let keys = [
             Value::Id(dispatch.desk.uuid()),
             Value::Id(dispatch.request.uuid()),
@@ -176,6 +178,7 @@ impl Inner {
             Value::Int(self.lease_ms),
         ];
         if tx.execute(DISPATCH, &values).await? == 0 {
+            self.uncount_send(tx, &held.request).await?;
             return Ok(Permission::Withdrawn);
         }
         let values = [
@@ -185,12 +188,68 @@ impl Inner {
             Value::Bytes(&dispatch.token.0),
             Value::Text(dispatch.provider),
             Value::Text(""),
-            Value::Text(DeliveryState::Dispatching.as_str()),
+            Value::Text(AttemptState::Dispatching.as_str()),
             Value::Int(dispatch.now.as_millis()),
             Value::Int(0),
+            Value::Bytes(dispatch.body.as_ref().map_or(&[][..], |hash| &hash[..])),
+            Value::Int(send_at.map_or(0, Timestamp::as_millis)),
         ];
         tx.pending.attempts.push(owned(&values));
-        Ok(Permission::Granted)
+        Ok(Permission::Granted { send_at })
+    }
+
+    /// Attempts of this request in doubt. A request that was never attempted has none, and costs no look.
+    pub(super) async fn doubts(&self, tx: &mut Tx, held: &Held) -> Result<i64, StoreError> {
+        if held.request.attempts == 0 {
+            return Ok(0);
+        }
+        let keys = [
+            Value::Id(held.request.desk.uuid()),
+            Value::Id(held.request.id.uuid()),
+        ];
+        tx.row(IN_DOUBT, &keys)
+            .await?
+            .map_or(Ok(0), |row| row.int("n"))
+    }
+
+    /// A second attempt that may not be made after all: the first one is as lost as it was.
+    async fn no_second(
+        &self,
+        tx: &mut Tx,
+        mut held: Held,
+        now: Timestamp,
+    ) -> Result<Permission, StoreError> {
+        let about = About::attempt(held.request.attempts);
+        let evidence = Evidence::NotFound { second: false };
+        if self
+            .weigh(tx, &mut held, about, &evidence, now)
+            .await?
+            .is_some()
+        {
+            self.save(tx, &held).await?;
+        }
+        Ok(Permission::Withdrawn)
+    }
+
+    /// More than the ceiling allows: something above is wrong, or the ceiling is. Never sent; what is in doubt stays in doubt.
+    async fn over_ceiling(
+        &self,
+        tx: &mut Tx,
+        mut held: Held,
+        ceiling: Ceiling,
+        doubt: bool,
+        now: Timestamp,
+    ) -> Result<Permission, StoreError> {
+        if doubt {
+            self.no_second(tx, held, now).await?;
+            return Ok(Permission::Ceiling(ceiling));
+        }
+        held.request.delivery = DeliveryState::Dropped;
+        ceiling.code().clone_into(&mut held.request.delivery_code);
+        let entered = held.enter(State::Failed, now);
+        self.emit(tx, &held.request, EventKind::RequestFailed, entered, now);
+        self.save(tx, &held).await?;
+        Ok(Permission::Ceiling(ceiling))
     }
 
     pub(super) async fn report(&self, tx: &mut Tx, report: &Report) -> Result<bool, StoreError> {
@@ -208,66 +267,43 @@ impl Inner {
         } else if held.request.attempts != report.attempt {
             return Ok(false);
         }
-        let (state, code, provider_id) = match &report.outcome {
-            Outcome::Accepted { provider_id } => ("accepted", "", provider_id.as_str()),
-            Outcome::NotProcessed { code, .. } => ("not_processed", code.as_str(), ""),
-            Outcome::Rejected { code, .. } => ("rejected", code.as_str(), ""),
-            Outcome::Unknown { code } => ("unknown", code.as_str(), ""),
+        let doubt = report.attempt > 1 && self.doubts(tx, &held).await? > 0;
+        let about = About {
+            attempt: report.attempt,
+            send_at: report.send_at,
+            doubt,
         };
+        let dispatched = held.request.delivery == DeliveryState::Dispatching;
         let evidence = Evidence::Outcome(report.outcome.clone());
         let step = self
-            .weigh(tx, &mut held, report.attempt, &evidence, report.now)
+            .weigh(tx, &mut held, about, &evidence, report.now)
             .await?;
         if step.is_some() {
             self.save(tx, &held).await?;
         }
+        if dispatched && matches!(report.outcome, Outcome::NotProcessed { .. }) {
+            self.uncount_send(tx, &held.request).await?;
+        }
         // Written even if a callback was faster: the answer's id is worth keeping.
         let attempt = (report.desk, report.request, report.attempt);
-        self.end_attempt(tx, attempt, state, code, provider_id, report.now)
-            .await?;
+        let ended = match &report.outcome {
+            Outcome::Accepted { provider_id } => match report.send_at {
+                Some(send_at) => Ended::scheduled(provider_id, send_at),
+                None => Ended::accepted(provider_id),
+            },
+            Outcome::NotProcessed { code, .. } => Ended::not_processed(code),
+            Outcome::Rejected { code, .. } => Ended::rejected(code),
+            // The contact's answer was faster than this.
+            Outcome::Unknown { code } if held.request.delivery == DeliveryState::Accepted => {
+                Ended {
+                    code,
+                    ..Ended::accepted("")
+                }
+            }
+            Outcome::Unknown { code } => Ended::unknown(code),
+        };
+        self.end_attempt(tx, attempt, ended, report.now).await?;
         Ok(step.is_some())
-    }
-
-    pub(super) async fn status(
-        &self,
-        tx: &mut Tx,
-        token: TokenHash,
-        provider_id: &str,
-        status: &Status,
-        now: Timestamp,
-    ) -> Result<Option<Request>, StoreError> {
-        let Some(row) = tx.row(ATTEMPT_BY_TOKEN, &[Value::Bytes(&token.0)]).await? else {
-            return Ok(None);
-        };
-        let (desk, id) = (
-            DeskId::from_uuid(row.id("desk_id")?),
-            RequestId::from_uuid(row.id("request_id")?),
-        );
-        let (attempt, bound) = (row.int("n")?, row.text("provider_id")?);
-        if !bound.is_empty() && bound != provider_id {
-            // The token names one message; a callback about another one is not evidence about it.
-            return Ok(None);
-        }
-        let Some(mut held) = self.lock_id(tx, desk, id).await? else {
-            return Ok(None);
-        };
-        let evidence = Evidence::Status(status.clone());
-        if self
-            .weigh(tx, &mut held, attempt, &evidence, now)
-            .await?
-            .is_some()
-        {
-            self.save(tx, &held).await?;
-        }
-        let (state, code) = match status {
-            Status::Taken | Status::Delivered => ("accepted", ""),
-            Status::Failed { code, .. } => ("rejected", code.as_str()),
-        };
-        if bound.is_empty() || state == "rejected" {
-            self.end_attempt(tx, (desk, id, attempt), state, code, provider_id, now)
-                .await?;
-        }
-        Ok(Some(held.request))
     }
 
     pub(super) async fn reached(
@@ -279,9 +315,9 @@ impl Inner {
         let Some(mut held) = self.lock(tx, find).await? else {
             return Ok(None);
         };
-        let attempt = held.request.attempts;
+        let about = self.about_contact(tx, &held).await?;
         let mut changed = self
-            .weigh(tx, &mut held, attempt, &Evidence::Contact, now)
+            .weigh(tx, &mut held, about, &Evidence::Contact, now)
             .await?
             .is_some();
         if held.request.state.admits(State::Reached) {
@@ -298,70 +334,5 @@ impl Inner {
             self.save(tx, &held).await?;
         }
         Ok(Some(held.request))
-    }
-
-    pub(super) async fn take_over(&self) -> Result<(), StoreError> {
-        let mut tx = self.database.begin().await?;
-        tx.execute(TAKE_OVER, &[]).await?;
-        tx.commit().await
-    }
-
-    pub(super) async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let mut tx = self.database.begin().await?;
-        let mut settled = tx.execute(UNCLAIM, &[]).await?;
-        for row in tx.rows(SILENT, &[]).await? {
-            let (desk, id) = (
-                DeskId::from_uuid(row.id("desk_id")?),
-                RequestId::from_uuid(row.id("id")?),
-            );
-            let Some(mut held) = self.lock_id(&mut tx, desk, id).await? else {
-                continue;
-            };
-            settled += u64::from(self.silence(&mut tx, &mut held, now).await?);
-        }
-        tx.commit().await?;
-        Ok(settled)
-    }
-
-    async fn silence(
-        &self,
-        tx: &mut Tx,
-        held: &mut Held,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let attempt = held.request.attempts;
-        let Some(step) = self
-            .weigh(tx, held, attempt, &Evidence::Silence, now)
-            .await?
-        else {
-            return Ok(false);
-        };
-        self.save(tx, held).await?;
-        let which = (held.request.desk, held.request.id, attempt);
-        self.end_attempt(tx, which, "unknown", &step.code, "", now)
-            .await?;
-        Ok(true)
-    }
-
-    async fn end_attempt(
-        &self,
-        tx: &mut Tx,
-        (desk, request, attempt): (DeskId, RequestId, i64),
-        state: &str,
-        code: &str,
-        provider_id: &str,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let values = [
-            Value::Id(desk.uuid()),
-            Value::Id(request.uuid()),
-            Value::Int(attempt),
-            Value::Text(state),
-            Value::Text(code),
-            Value::Text(provider_id),
-            Value::Int(now.as_millis()),
-        ];
-        tx.execute(END_ATTEMPT, &values).await?;
-        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A commit waits for the disk, so one per write would make the disk the limit. There is no timer: the next batch is
 //! whatever came while the last one was on its way, so a lone write waits for nobody. Each write gets its own answer, and
-//! one that fails does not take the others with it.
+//! one that fails does not take the others with it; but when it is the database that fails, all fail at once.
 
 use std::sync::Arc;
 
@@ -63,25 +63,53 @@ async fn run(inner: Arc<Inner>, receiver: Arc<Mutex<mpsc::Receiver<Job>>>, most:
         if taken == 0 {
             return;
         }
-        commit(&inner, std::mem::take(&mut batch)).await;
+        if let Err(outage) = commit(&inner, std::mem::take(&mut batch)).await {
+            // Whoever came meanwhile has waited as long, and would wait as long again. If somebody else holds the queue, it is empty.
+            if let Ok(mut receiver) = receiver.try_lock() {
+                while let Ok(job) = receiver.try_recv() {
+                    let _ = job.answer.send(Err(outage.clone()));
+                }
+            }
+        }
     }
 }
 
-async fn commit(inner: &Inner, batch: Vec<Job>) {
+/// Commits a batch and answers each. The error, if it was the database that failed.
+async fn commit(inner: &Inner, batch: Vec<Job>) -> Result<(), StoreError> {
     if batch.len() > 1 {
         let writes: Vec<&Write> = batch.iter().map(|job| &job.write).collect();
-        if let Ok(all) = together(inner, &writes).await {
-            for (job, written) in batch.into_iter().zip(all) {
-                // Nobody waits any more when the caller's deadline has passed; the write stands all the same.
-                let _ = job.answer.send(Ok(written));
+        match together(inner, &writes).await {
+            Ok(all) => {
+                for (job, written) in batch.into_iter().zip(all) {
+                    // Nobody waits any more when the caller's deadline has passed; the write stands all the same.
+                    let _ = job.answer.send(Ok(written));
+                }
+                return Ok(());
             }
-            return;
+            // Trying each alone would make each wait for what is not there. If the connection failed during the commit it may even
+            // have been done: whoever repeats a call finds it then.
+            Err(error) if error.is_outage() => return fail(batch, error),
+            Err(_) => {}
         }
     }
-    for job in batch {
+    let mut batch = batch.into_iter();
+    while let Some(job) = batch.next() {
         let result = alone(inner, &job.write).await;
+        let outage = result.as_ref().err().filter(|error| error.is_outage());
+        let outage = outage.cloned();
         let _ = job.answer.send(result);
+        if let Some(error) = outage {
+            return fail(batch, error);
+        }
     }
+    Ok(())
+}
+
+fn fail(batch: impl IntoIterator<Item = Job>, error: StoreError) -> Result<(), StoreError> {
+    for job in batch {
+        let _ = job.answer.send(Err(error.clone()));
+    }
+    Err(error)
 }
 
 async fn together(inner: &Inner, writes: &[&Write]) -> Result<Vec<Written>, StoreError> {

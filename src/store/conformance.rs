@@ -1,8 +1,22 @@
 //! The rules of the store as stories. Each is written once and runs on SQLite and on PostgreSQL, because two databases that
 //! are tested by two suites drift apart. Time is given by hand; what races is run in tasks of its own.
 
-/// Makes one test for each database of each story. `empty` starts without a schema, `migrated` with it.
+/// Makes one test for each database of each story. `empty` starts without a schema, `migrated` with it; `plainly` tells them on
+/// PostgreSQL once more without `skip locked`, which some databases that speak its protocol do not know.
 macro_rules! stories {
+    ($start:ident plainly: $($story:ident),+ $(,)?) => {
+        stories!($start: $($story),+);
+
+        mod postgres_plainly {
+            use crate::store::conformance::stage::{Engine, $start};
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $story() {
+                    $start(Engine::PostgresPlainly, super::$story).await;
+                }
+            )+
+        }
+    };
     ($start:ident: $($story:ident),+ $(,)?) => {
         mod sqlite {
             use crate::store::conformance::stage::{Engine, $start};
@@ -27,6 +41,7 @@ macro_rules! stories {
 }
 
 mod asking;
+mod bounds;
 mod callbacks;
 mod carrying;
 mod desks;
@@ -34,9 +49,11 @@ mod ending;
 mod listing;
 mod opting_out;
 mod pairs;
+mod repeating;
 mod replying;
 mod schema;
 mod sealed;
+mod settling;
 mod stage;
 mod together;
 mod totals;

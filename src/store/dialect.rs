@@ -4,18 +4,19 @@
 //! text for both wherever possible ([`Sql::both`]); `$1` placeholders, `on conflict` and `returning` are understood by both.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{PgPool, Row as _, SqlitePool};
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use uuid::Uuid;
 
 use super::bulk::Pending;
+use super::file::File;
+use super::server::Server;
+use super::shared::migrate_shared;
 use super::tx::{Link, Tx};
-use super::{StoreError, StoreSettings};
+use super::{Condition, StoreError, StoreSettings};
 
 /// A statement. Constants only: nothing is ever built from text.
 #[derive(Debug, Clone, Copy)]
@@ -121,59 +122,33 @@ impl Row {
 /// The connections.
 #[derive(Clone)]
 pub(super) enum Database {
-    /// One writer, because SQLite has one; readers apart, so that a long read does not stop it.
-    Sqlite {
-        write: SqlitePool,
-        read: SqlitePool,
-    },
-    Postgres(PgPool),
+    Sqlite(Arc<File>),
+    Postgres(Arc<Server>),
 }
 
 impl Database {
     /// Opens the database that the URL names.
     pub(super) async fn connect(settings: &StoreSettings) -> Result<Self, StoreError> {
-        let wait = Duration::from_secs(5);
+        let wrong = |error: sqlx::Error| StoreError::Settings(error.to_string());
         if settings.url.starts_with("sqlite:") {
-            let options = SqliteConnectOptions::from_str(&settings.url)
-                .map_err(|error| StoreError::Settings(error.to_string()))?
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                // What was acknowledged must survive a power failure: every commit is synced.
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                .busy_timeout(wait);
-            let pool = |connections| {
-                SqlitePoolOptions::new()
-                    .max_connections(connections)
-                    .acquire_timeout(wait)
-                    .test_before_acquire(false)
-            };
-            let write = pool(1).connect_with(options.clone()).await?;
-            let read = pool(4).connect_with(options.read_only(true)).await?;
-            return Ok(Self::Sqlite { write, read });
+            let options = SqliteConnectOptions::from_str(&settings.url).map_err(wrong)?;
+            return Ok(Self::Sqlite(File::open(options).await?));
         }
-        let options = PgConnectOptions::from_str(&settings.url)
-            .map_err(|error| StoreError::Settings(error.to_string()))?
-            .application_name("onefive")
-            .statement_cache_capacity(settings.statement_cache)
-            .options([
-                ("statement_timeout", "5000"),
-                ("idle_in_transaction_session_timeout", "10000"),
-                ("lock_timeout", "2000"),
-                ("synchronous_commit", "on"),
-            ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.connections)
-            .acquire_timeout(wait)
-            .connect_with(options)
-            .await?;
-        Ok(Self::Postgres(pool))
+        let options = PgConnectOptions::from_str(&settings.url).map_err(wrong)?;
+        Ok(Self::Postgres(Server::connect(settings, options).await?))
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite { write, .. } => sqlx::migrate!("migrations/sqlite").run(write).await,
-            Self::Postgres(pool) => sqlx::migrate!("migrations/postgres").run(pool).await,
+            Self::Sqlite(file) => sqlx::migrate!("migrations/sqlite").run(&file.write).await,
+            Self::Postgres(server) if server.shared => {
+                return migrate_shared(self, &sqlx::migrate!("migrations/postgres")).await;
+            }
+            Self::Postgres(server) => {
+                sqlx::migrate!("migrations/postgres")
+                    .run(&server.pool())
+                    .await
+            }
         }
         .map_err(|error| StoreError::Migration(error.to_string()))
     }
@@ -181,7 +156,7 @@ impl Database {
     /// The newest migration that this binary knows.
     pub(super) fn newest_migration(&self) -> i64 {
         let migrator = match self {
-            Self::Sqlite { .. } => sqlx::migrate!("migrations/sqlite"),
+            Self::Sqlite(_) => sqlx::migrate!("migrations/sqlite"),
             Self::Postgres(_) => sqlx::migrate!("migrations/postgres"),
         };
         migrator
@@ -194,10 +169,8 @@ impl Database {
     /// Begins a transaction that will write.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         let link = match self {
-            // Immediate: a transaction that reads first and then writes would otherwise fail with "database is locked"
-            // whenever another one wrote in between, whatever the busy timeout.
-            Self::Sqlite { write, .. } => Link::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Link::Postgres(pool.begin().await?),
+            Self::Sqlite(file) => Link::Sqlite(file.begin().await?, Arc::clone(file)),
+            Self::Postgres(server) => Link::Postgres(server.begin().await?, Arc::clone(server)),
         };
         Ok(Tx {
             link,
@@ -212,14 +185,21 @@ impl Database {
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         Ok(match self {
-            Self::Sqlite { read, .. } => bound!(sql.sqlite, values, json)
-                .fetch_all(read)
+            Self::Sqlite(file) => file
+                .ask(bound!(sql.sqlite, values, json).fetch_all(&file.read))
                 .await?
                 .into_iter()
                 .map(Row::Sqlite)
                 .collect(),
-            Self::Postgres(pool) => bound!(sql.postgres, values, array)
-                .fetch_all(pool)
+            // The driver sends a statement and its values in two steps, which a pooler may lead to two sessions.
+            Self::Postgres(server) if server.shared => {
+                let mut tx = self.begin().await?;
+                let rows = tx.rows(sql, values).await?;
+                tx.commit().await?;
+                rows
+            }
+            Self::Postgres(server) => server
+                .ask(bound!(sql.postgres, values, array).fetch_all(&server.pool()))
                 .await?
                 .into_iter()
                 .map(Row::Postgres)
@@ -238,18 +218,35 @@ impl Database {
     /// How many transactions are worth running side by side.
     pub(super) fn writers(&self) -> usize {
         match self {
-            Self::Sqlite { .. } => 1,
+            Self::Sqlite(_) => 1,
             Self::Postgres(_) => 2,
+        }
+    }
+
+    pub(super) fn condition(&self) -> Condition {
+        let (size, idle, log_bytes) = match self {
+            Self::Sqlite(file) => (
+                file.write.size() + file.read.size(),
+                file.write.num_idle() + file.read.num_idle(),
+                Some(file.log_bytes()),
+            ),
+            Self::Postgres(server) => {
+                let pool = server.pool();
+                (pool.size(), pool.num_idle(), None)
+            }
+        };
+        let idle = idle as u64;
+        Condition {
+            busy: u64::from(size).saturating_sub(idle),
+            idle,
+            log_bytes,
         }
     }
 
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite { write, read } => {
-                read.close().await;
-                write.close().await;
-            }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite(file) => file.close().await,
+            Self::Postgres(server) => server.close().await,
         }
     }
 }
@@ -261,16 +258,16 @@ impl Database {
         use sqlx::{Column as _, Executor as _, SqlSafeStr as _, Statement as _};
 
         Ok(match self {
-            Self::Sqlite { write, .. } => {
-                let statement = write.prepare(sql.sqlite.into_sql_str()).await?;
+            Self::Sqlite(file) => {
+                let statement = file.write.prepare(sql.sqlite.into_sql_str()).await?;
                 statement
                     .columns()
                     .iter()
                     .map(|column| column.name().to_owned())
                     .collect()
             }
-            Self::Postgres(pool) => {
-                let statement = pool.prepare(sql.postgres.into_sql_str()).await?;
+            Self::Postgres(server) => {
+                let statement = server.pool().prepare(sql.postgres.into_sql_str()).await?;
                 statement
                     .columns()
                     .iter()
@@ -278,30 +275,5 @@ impl Database {
                     .collect()
             }
         })
-    }
-}
-
-impl From<sqlx::Error> for StoreError {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the driver's list of errors grows; what we do not know means that the database did not do it"
-    )]
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(database) if database.is_unique_violation() => Self::Conflict,
-            // Serialization failure, deadlock, a lock that was not had in time: nothing was done, and it may be repeated.
-            sqlx::Error::Database(database)
-                if matches!(
-                    database.code().as_deref(),
-                    Some("40001" | "40P01" | "55P03")
-                ) =>
-            {
-                Self::Conflict
-            }
-            sqlx::Error::ColumnDecode { .. }
-            | sqlx::Error::ColumnNotFound(_)
-            | sqlx::Error::Decode(_) => Self::Corrupt(error.to_string()),
-            _ => Self::Unavailable(error.to_string()),
-        }
     }
 }

@@ -158,6 +158,10 @@ impl Held {
         ) {
             self.request.delivery = DeliveryState::Dropped;
         }
+        // A second message that waits at the provider is taken back by whoever looks after it; the first stays in doubt.
+        if self.request.delivery == DeliveryState::Guarded {
+            self.request.delivery = DeliveryState::Unknown;
+        }
     }
 }
 

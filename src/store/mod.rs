@@ -4,7 +4,7 @@
 //! folder; "not found" is `None`. What a desk asks for names the desk. The doors that prove themselves by a secret (a key, a
 //! link, a callback, a signed message between two addresses) find it; the workers' and the operators' methods go over all desks.
 //!
-//! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `carry`, `reply` (the steps), `lock` and
+//! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `carry`, `settle`, `look`, `reply`, `end` (the steps), `lock` and
 //! `record` (what steps share), `sums`, then `dialect`, `tx`, `bulk`, `commit`. Only this folder knows SQL.
 
 use std::sync::Arc;
@@ -31,21 +31,30 @@ mod commit;
 mod conformance;
 mod desks;
 mod dialect;
+mod duty;
+mod end;
 mod error;
+mod file;
+mod invariants;
 mod keyring;
 mod lock;
+mod look;
 mod read;
 mod record;
 mod reply;
 mod row;
+mod server;
+mod settle;
+mod shared;
 mod sql;
 mod sums;
 mod tx;
 mod write;
 
 pub use calls::{
-    Accepted, Backlog, Cancelled, Carriage, Claim, Dispatch, Filter, Find, NewReply, NewRequest,
-    Pair, Permission, Replied, Report,
+    Accepted, Attempt, Backlog, Cancelled, Carriage, Ceiling, Check, Claim, Condition, Dispatch,
+    Filter, Find, Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied, Report, Second,
+    Settlement,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use keyring::{KeyRing, KeyRingError};
@@ -60,12 +69,25 @@ pub struct StoreSettings {
     pub connections: u32,
     /// Prepared statements kept per connection to PostgreSQL; 0 behind a pooler in transaction mode.
     pub statement_cache: usize,
+    /// Whether claims on PostgreSQL skip rows that somebody else has locked. Only speed: without it they wait for each other.
+    pub skip_locked: bool,
     /// Writes that may wait for their transaction before further ones are refused.
     pub queue: usize,
     /// The most writes in one transaction.
     pub batch: usize,
     /// Milliseconds for which a claim is held. Longer than a provider call may take.
     pub lease_ms: i64,
+    /// Sends a day that nothing may pass.
+    pub ceilings: Ceilings,
+}
+
+/// The most sends a day (of UTC, by the database's clock).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceilings {
+    /// To one address, by all desks.
+    pub address: i64,
+    /// By one desk.
+    pub desk: i64,
 }
 
 /// Everything that the journey asks of the store.
@@ -77,6 +99,12 @@ pub trait Store: Send + Sync {
     async fn ready(&self) -> Result<bool, StoreError>;
     /// Finishes what is waiting and closes the connections.
     async fn close(&self);
+    /// Waits until the disk under the database has failed; why. Nothing is acknowledged any more, and the process has to end.
+    async fn broken(&self) -> String;
+    /// What time it is by the clock that all replicas share; `None` if that is this machine's own.
+    async fn shared_time(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// How the connections and files are doing.
+    fn condition(&self) -> Condition;
 
     /// Adds a desk. `None` if its short name is taken.
     async fn add_desk(
@@ -154,6 +182,36 @@ pub trait Store: Send + Sync {
         status: Status,
         now: Timestamp,
     ) -> Result<Option<Request>, StoreError>;
+    /// Takes attempts whose turn it is to be looked after, for one worker and for a minute.
+    async fn claim_checks(&self, limit: i64, now: Timestamp) -> Result<Vec<Check>, StoreError>;
+    /// Which of these ids of a provider belong to attempts.
+    async fn taken(&self, provider: &str, ids: &[&str]) -> Result<Vec<String>, StoreError>;
+    /// Records what looking after an attempt came to. `false` if it was settled otherwise meanwhile.
+    async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError>;
+    /// Takes or keeps a scheduled duty for `lease_ms` on the database's clock. `None` while somebody else has it.
+    async fn hold_duty(
+        &self,
+        name: &str,
+        owner: &str,
+        lease_ms: i64,
+    ) -> Result<Option<Lease>, StoreError>;
+    /// Notes how far a duty has come. `false` if it is not ours any more.
+    async fn mark_duty(&self, name: &str, lease: Lease, mark: i64) -> Result<bool, StoreError>;
+    /// Gives back every duty of this owner.
+    async fn release_duties(&self, owner: &str) -> Result<(), StoreError>;
+    /// Whether this text of a provider is known to belong to nobody.
+    async fn is_stray(&self, provider: &str, provider_id: &str) -> Result<bool, StoreError>;
+    /// Remembers that a text of a provider belongs to nobody.
+    async fn add_stray(
+        &self,
+        provider: &str,
+        provider_id: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Forgets what bounds nothing any more: yesterday's counts, old texts that belonged to nobody.
+    async fn forget(&self, now: Timestamp) -> Result<u64, StoreError>;
+    /// How often each invariant is broken; all 0 as long as the promises hold.
+    async fn invariants(&self) -> Result<Vec<(&'static str, i64)>, StoreError>;
     /// The contact has the ask in front of them.
     async fn record_reached(
         &self,

@@ -62,7 +62,7 @@ const BACKLOG: Sql = Sql::both(
      union all select delivery, cast(count(*) as bigint), cast(min(next_at) as bigint) from requests \
      where delivery in ('claimed', 'dispatching') and state = 'scheduled' group by delivery \
      union all select delivery, cast(count(*) as bigint), cast(min(next_at) as bigint) from requests \
-     where delivery = 'unknown' and state = 'scheduled' group by delivery",
+     where delivery in ('unknown', 'guarded', 'lost') and (state = 'scheduled' or delivery = 'lost') group by delivery",
 );
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::row::reason_word;
 use super::sql::Inner;
 use super::tx::Tx;
 use crate::domain::contact::Address;
-use crate::domain::delivery::{Evidence, Position, Step, step};
+use crate::domain::delivery::{DeliveryState, Evidence, Position, Step, step};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{DeskId, EventId, RequestId};
 use crate::domain::rating::Score;
@@ -45,6 +45,25 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("event", EVENT.one()),
     ("event_many", EVENT.many()),
 ];
+
+/// Which attempt a piece of evidence is about, and what else is known of the request's attempts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About {
+    pub(super) attempt: i64,
+    pub(super) send_at: Option<Timestamp>,
+    pub(super) doubt: bool,
+}
+
+impl About {
+    /// A first attempt.
+    pub(super) const fn attempt(attempt: i64) -> Self {
+        Self {
+            attempt,
+            send_at: None,
+            doubt: false,
+        }
+    }
+}
 
 impl Inner {
     /// Saves what may change.
@@ -112,12 +131,28 @@ impl Inner {
         Ok(())
     }
 
+    /// What the contact's answer is evidence about. Only what went back to the queue has to be looked at.
+    pub(super) async fn about_contact(
+        &self,
+        tx: &mut Tx,
+        held: &Held,
+    ) -> Result<About, StoreError> {
+        let queued = matches!(
+            held.request.delivery,
+            DeliveryState::Queued | DeliveryState::Claimed
+        );
+        Ok(About {
+            doubt: queued && self.doubts(tx, held).await? > 0,
+            ..About::attempt(held.request.attempts)
+        })
+    }
+
     /// Applies evidence about a delivery. The step, if anything changed; the caller saves.
     pub(super) async fn weigh(
         &self,
         tx: &mut Tx,
         held: &mut Held,
-        attempt: i64,
+        about: About,
         evidence: &Evidence,
         now: Timestamp,
     ) -> Result<Option<Step>, StoreError> {
@@ -125,7 +160,9 @@ impl Inner {
         let position = Position {
             delivery: held.request.delivery,
             state: held.request.state,
-            attempt,
+            attempt: about.attempt,
+            send_at: about.send_at,
+            doubt: about.doubt,
             now,
             expires_at: held.request.expires_at,
             jitter,
@@ -145,6 +182,9 @@ impl Inner {
                 self.listen(tx, held).await?;
             }
             self.emit(tx, &held.request, EventKind::for_state(to), entered, now);
+        }
+        if step.delivery == DeliveryState::Lost {
+            self.emit(tx, &held.request, EventKind::DeliveryLost, 0, now);
         }
         // Taken back, answered or expired while it was on its way: proof that nothing was sent does not revive it.
         if held.request.state != State::Scheduled {

@@ -1,5 +1,5 @@
 //! A reply and all that follows from it, in one transaction: the reply, the rating, the event (which is also the delta of the
-//! totals), and the request's new state. Also what ends a request without a reply: taking it back, and time.
+//! totals), and the request's new state.
 
 use super::bulk::{Insert, insert, owned};
 use super::dialect::{Sql, Value};
@@ -7,10 +7,10 @@ use super::lock::Held;
 use super::row::{place, rating_columns};
 use super::sql::Inner;
 use super::tx::Tx;
-use super::{Cancelled, Find, NewReply, Replied, StoreError};
+use super::{Find, NewReply, Replied, StoreError};
 use crate::domain::delivery::{DeliveryState, Evidence};
 use crate::domain::event::EventKind;
-use crate::domain::id::{DeskId, RatingId, ReplyId, RequestId};
+use crate::domain::id::{DeskId, RatingId, ReplyId};
 use crate::domain::rating::{Rating, Score};
 use crate::domain::reply::{Effect, ReplyKind, Understood, effect};
 use crate::domain::request::{Request, State};
@@ -51,9 +51,13 @@ pub(super) const OPT_OUT: Sql = Sql::both(
 pub(super) const OPT_IN: Sql = Sql::both(
     "delete from opt_outs where address_hash = $1 and channel = $2 and desk_id in ($3, $4)",
 );
-const WAITED: Sql = Sql::both(
-    "select desk_id, id from requests where listening = 1 and listen_until <= $1 order by listen_until limit $2",
+/// When the first attempt began that may have reached the contact.
+const ASKED_AT: Sql = Sql::both(
+    "select cast(coalesce(min(started_at), 0) as bigint) as at from attempts where desk_id = $1 and request_id = $2 \
+     and state <> 'not_processed'",
 );
+/// Providers stamp whole seconds, and clocks are compared by whole seconds.
+const STAMP_MS: i64 = 2_000;
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
@@ -66,7 +70,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.change_rating", CHANGE_RATING),
     ("reply.opt_out", OPT_OUT),
     ("reply.opt_in", OPT_IN),
-    ("reply.waited", WAITED),
+    ("reply.asked_at", ASKED_AT),
 ];
 
 impl Inner {
@@ -84,10 +88,18 @@ impl Inner {
         let (mut held, rating) = (answered.held, answered.rating);
         // What was not sent yet cannot be answered: whatever the contact writes is about something else. Only the wish to be left
         // alone, or not, is heard.
-        let unsent = matches!(
+        let about = self.about_contact(tx, &held).await?;
+        let queued = matches!(
             held.request.delivery,
             DeliveryState::Queued | DeliveryState::Claimed
         );
+        let unsent = queued && !about.doubt;
+        if let Some(sent_at) = new.sent_at
+            && !answered.repeated
+            && !self.asked_by(tx, &held, sent_at).await?
+        {
+            return Ok(None);
+        }
         let wish = matches!(new.understood, Understood::Stop | Understood::Start);
         if unsent && matches!(new.find, Find::Pair(_)) && !wish {
             return Ok(None);
@@ -134,6 +146,17 @@ impl Inner {
             repeated: false,
             unclear_before,
         }))
+    }
+
+    /// Whether the request may have been with the contact at that time.
+    async fn asked_by(&self, tx: &mut Tx, held: &Held, at: Timestamp) -> Result<bool, StoreError> {
+        let keys = [
+            Value::Id(held.request.desk.uuid()),
+            Value::Id(held.request.id.uuid()),
+        ];
+        let first = tx.row(ASKED_AT, &keys).await?;
+        let first = first.map_or(Ok(0), |row| row.int("at"))?;
+        Ok(first > 0 && first <= at.as_millis() + STAMP_MS)
     }
 
     async fn take_effect(
@@ -211,10 +234,9 @@ impl Inner {
         new: &NewReply,
     ) -> Result<Rating, StoreError> {
         let now = new.reply.at;
-        let attempt = held.request.attempts;
+        let about = self.about_contact(tx, held).await?;
         // An answer proves that the ask arrived, whatever was known about it.
-        self.weigh(tx, held, attempt, &Evidence::Contact, now)
-            .await?;
+        self.weigh(tx, held, about, &Evidence::Contact, now).await?;
         let asked_at = held.request.history.sent_at.unwrap_or(held.request.due_at);
         let rating = Rating {
             id: RatingId::new(now, self.random()),
@@ -314,76 +336,5 @@ impl Inner {
         ];
         tx.pending.replies.push(owned(&values));
         tx.pending.answered.push(request.id.uuid());
-    }
-
-    pub(super) async fn cancel(
-        &self,
-        desk: DeskId,
-        id: RequestId,
-        now: Timestamp,
-    ) -> Result<Option<Cancelled>, StoreError> {
-        let mut tx = self.database.begin().await?;
-        let Some(mut held) = self.lock_id(&mut tx, desk, id).await? else {
-            return Ok(None);
-        };
-        if held.request.state == State::Cancelled {
-            return Ok(Some(Cancelled::Done(Box::new(held.request))));
-        }
-        if !held.request.state.admits(State::Cancelled) {
-            return Ok(Some(Cancelled::Ended(Box::new(held.request))));
-        }
-        self.end(&mut tx, &mut held, State::Cancelled, now).await?;
-        // Reopened: the next closing is a resolution of its own, even if the desk does not number them. One that is numbered stays
-        // taken, so that a late repetition of its trigger asks nobody.
-        if held.request.resolution.is_empty() {
-            self.release_slot(&mut tx, desk, id).await?;
-        }
-        tx.commit().await?;
-        Ok(Some(Cancelled::Done(Box::new(held.request))))
-    }
-
-    pub(super) async fn expire(&self, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
-        let mut tx = self.database.begin().await?;
-        let mut ended = 0;
-        for row in tx
-            .rows(WAITED, &[Value::Int(now.as_millis()), Value::Int(limit)])
-            .await?
-        {
-            let (desk, id) = (
-                DeskId::from_uuid(row.id("desk_id")?),
-                RequestId::from_uuid(row.id("id")?),
-            );
-            let Some(mut held) = self.lock_id(&mut tx, desk, id).await? else {
-                continue;
-            };
-            // An answer that came between the look and the lock has its own time.
-            if !held.listening || held.listen_until > now {
-                continue;
-            }
-            if held.request.state.admits(State::Expired) {
-                self.end(&mut tx, &mut held, State::Expired, now).await?;
-            } else {
-                // Answered, and the time for corrections is over; or failed, and nobody answered after all.
-                held.listening = false;
-                self.save(&mut tx, &held).await?;
-            }
-            ended += 1;
-        }
-        tx.commit().await?;
-        Ok(ended)
-    }
-
-    async fn end(
-        &self,
-        tx: &mut Tx,
-        held: &mut Held,
-        state: State,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let entered = held.enter(state, now);
-        held.call_off();
-        self.save(tx, held).await?;
-        self.emit(tx, &held.request, EventKind::for_state(state), entered, now);
-        Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! Rows into nouns. What does not fit is corruption, and the error names the column.
 
 use super::dialect::Row;
-use super::{KeyRing, StoreError};
+use super::{Attempt, KeyRing, StoreError};
 use crate::domain::contact::{Address, Contact};
-use crate::domain::delivery::DeliveryState;
+use crate::domain::delivery::{AttemptState, DeliveryState};
 use crate::domain::id::{DeskId, RatingId, RequestId};
 use crate::domain::policy::Suppression;
 use crate::domain::rating::{Grade, Rating, Score};
@@ -134,6 +134,25 @@ pub(super) fn request(row: &Row, keys: &KeyRing) -> Result<Request, StoreError> 
         delivery: word(row, "delivery", DeliveryState::parse)?,
         attempts: row.int("attempts")?,
         delivery_code: row.text("delivery_code")?,
+    })
+}
+
+pub(super) fn attempt_state(row: &Row) -> Result<AttemptState, StoreError> {
+    word(row, "state", AttemptState::parse)
+}
+
+pub(super) fn attempt(row: &Row) -> Result<Attempt, StoreError> {
+    Ok(Attempt {
+        n: row.int("n")?,
+        provider: row.text("provider")?,
+        provider_id: row.text("provider_id")?,
+        state: attempt_state(row)?,
+        started_at: instant(row, "started_at")?,
+        body: row.bytes("body_hash")?.try_into().ok(),
+        send_at: maybe(row, "send_at")?,
+        looks: row.int("looks")?,
+        absent: row.int("absent")?,
+        absent_since: maybe(row, "absent_since")?,
     })
 }
 

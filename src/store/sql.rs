@@ -10,8 +10,9 @@ use super::commit::GroupCommit;
 use super::dialect::{Database, Sql};
 use super::write::{Write, Written};
 use super::{
-    Accepted, Backlog, Cancelled, Claim, Dispatch, Filter, Find, KeyRing, NewReply, NewRequest,
-    Permission, Replied, Report, Store, StoreError, StoreSettings,
+    Accepted, Backlog, Cancelled, Ceilings, Check, Claim, Condition, Dispatch, Filter, Find,
+    KeyRing, Lease, NewReply, NewRequest, Permission, Replied, Report, Settlement, Store,
+    StoreError, StoreSettings,
 };
 use crate::clock::{Entropy, random};
 use crate::domain::contact::Address;
@@ -24,12 +25,23 @@ use crate::domain::statistics::Total;
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 
+/// As leases are measured (see `carry`).
+const SHARED_TIME: Sql = Sql::each(
+    "select cast(unixepoch('subsec') * 1000 as integer) as now",
+    "select cast(extract(epoch from clock_timestamp()) * 1000 as bigint) as now",
+);
+
+#[cfg(test)]
+const STATEMENTS: &[(&str, Sql)] = &[("shared_time", SHARED_TIME)];
+
 /// What every step needs.
 pub(super) struct Inner {
     pub(super) database: Database,
     pub(super) keys: KeyRing,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) lease_ms: i64,
+    pub(super) ceilings: Ceilings,
+    pub(super) skip_locked: bool,
 }
 
 impl Inner {
@@ -66,6 +78,8 @@ impl SqlStore {
             keys,
             entropy,
             lease_ms: settings.lease_ms,
+            ceilings: settings.ceilings,
+            skip_locked: settings.skip_locked,
         });
         let tasks = TaskTracker::new();
         let commit = RwLock::new(Some(GroupCommit::start(&inner, settings, &tasks)));
@@ -88,8 +102,14 @@ impl SqlStore {
     #[cfg(test)]
     pub(super) fn statements() -> Vec<(&'static str, Sql)> {
         [
+            STATEMENTS,
             super::accept::STATEMENTS,
             super::carry::STATEMENTS,
+            super::settle::STATEMENTS,
+            super::look::STATEMENTS,
+            super::end::STATEMENTS,
+            super::duty::STATEMENTS,
+            super::invariants::STATEMENTS,
             super::desks::STATEMENTS,
             super::read::STATEMENTS,
             super::lock::STATEMENTS,
@@ -143,6 +163,27 @@ impl Store for SqlStore {
         self.tasks.close();
         self.tasks.wait().await;
         self.inner.database.close().await;
+    }
+
+    async fn broken(&self) -> String {
+        match &self.inner.database {
+            Database::Sqlite(file) => file.broken().await,
+            // PostgreSQL ends by itself when its disk fails, and is away then.
+            Database::Postgres(_) => std::future::pending().await,
+        }
+    }
+
+    async fn shared_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        if matches!(self.inner.database, Database::Sqlite(_)) {
+            return Ok(None);
+        }
+        let row = self.inner.database.row(SHARED_TIME, &[]).await?;
+        let millis = row.map(|row| row.int("now")).transpose()?;
+        Ok(millis.map(Timestamp::from_millis))
+    }
+
+    fn condition(&self) -> Condition {
+        self.inner.database.condition()
     }
 
     async fn add_desk(
@@ -263,6 +304,57 @@ impl Store for SqlStore {
             now,
         };
         expect!(self.write(write).await, Written::Request(request) => request.map(|boxed| *boxed))
+    }
+
+    async fn claim_checks(&self, limit: i64, now: Timestamp) -> Result<Vec<Check>, StoreError> {
+        self.inner.claim_checks(limit, now).await
+    }
+
+    async fn taken(&self, provider: &str, ids: &[&str]) -> Result<Vec<String>, StoreError> {
+        self.inner.taken(provider, ids).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError> {
+        let write = Write::Settle(Box::new(settlement));
+        expect!(self.write(write).await, Written::Reported(recorded) => recorded)
+    }
+
+    async fn hold_duty(
+        &self,
+        name: &str,
+        owner: &str,
+        lease_ms: i64,
+    ) -> Result<Option<Lease>, StoreError> {
+        self.inner.hold_duty(name, owner, lease_ms).await
+    }
+
+    async fn mark_duty(&self, name: &str, lease: Lease, mark: i64) -> Result<bool, StoreError> {
+        self.inner.mark_duty(name, lease, mark).await
+    }
+
+    async fn release_duties(&self, owner: &str) -> Result<(), StoreError> {
+        self.inner.release_duties(owner).await
+    }
+
+    async fn is_stray(&self, provider: &str, provider_id: &str) -> Result<bool, StoreError> {
+        self.inner.is_stray(provider, provider_id).await
+    }
+
+    async fn add_stray(
+        &self,
+        provider: &str,
+        provider_id: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.inner.add_stray(provider, provider_id, now).await
+    }
+
+    async fn forget(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.inner.forget(now).await
+    }
+
+    async fn invariants(&self) -> Result<Vec<(&'static str, i64)>, StoreError> {
+        self.inner.invariants().await
     }
 
     async fn record_reached(

@@ -24,15 +24,25 @@ const TOTALS: Sql = Sql::both(
 );
 
 /// Chosen once on PostgreSQL, for the reason that a claim is (see `carry`).
-const TAKE: Sql = Sql::each(
-    "update events set folded = 1 where (desk_id, id) in (select desk_id, id from events where folded = 0 \
-     order by desk_id, id limit $1) and folded = 0 \
-     returning desk_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at",
-    "with pending as materialized (select desk_id, id from events where folded = 0 order by desk_id, id limit $1 \
-     for update skip locked) update events set folded = 1 from pending where events.desk_id = pending.desk_id \
-     and events.id = pending.id and events.folded = 0 \
-     returning events.desk_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at",
-);
+macro_rules! take {
+    ($lock:literal) => {
+        Sql::each(
+            "update events set folded = 1 where (desk_id, id) in (select desk_id, id from events where folded = 0 \
+             order by desk_id, id limit $1) and folded = 0 \
+             returning desk_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at",
+            concat!(
+                "with pending as materialized (select desk_id, id from events where folded = 0 order by desk_id, id limit $1",
+                $lock,
+                ") update events set folded = 1 from pending where events.desk_id = pending.desk_id \
+                 and events.id = pending.id and events.folded = 0 \
+                 returning events.desk_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at"
+            ),
+        )
+    };
+}
+
+const TAKE: Sql = take!(" for update skip locked");
+const TAKE_PLAINLY: Sql = take!("");
 const ADD: Sql = Sql::both(
     "insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at) \
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
@@ -45,6 +55,7 @@ const ADD: Sql = Sql::both(
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("sums.totals", TOTALS),
     ("sums.take", TAKE),
+    ("sums.take_plainly", TAKE_PLAINLY),
     ("sums.add", ADD),
 ];
 
@@ -65,7 +76,8 @@ impl Inner {
         let mut tx = self.database.begin().await?;
         // Ordered, so that two folders lock the sums in the same order and cannot deadlock.
         let mut sums: BTreeMap<Key, (i64, i64, i64)> = BTreeMap::new();
-        let taken = tx.rows(TAKE, &[Value::Int(limit)]).await?;
+        let take = if self.skip_locked { TAKE } else { TAKE_PLAINLY };
+        let taken = tx.rows(take, &[Value::Int(limit)]).await?;
         for row in &taken {
             let key = Key {
                 desk: row.id("desk_id")?,

@@ -1,11 +1,15 @@
 //! A transaction: statements in order, and the rows that wait for its commit.
 
+use std::sync::Arc;
+
 use sqlx::{Postgres, Row as _, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::StoreError;
 use super::bulk::{Column, Insert, Owned, Pending, ROWS, columns};
 use super::dialect::{Row, Sql, Value, array, bound, json};
+use super::file::File;
+use super::server::Server;
 
 /// A transaction. Dropping it rolls back.
 pub(super) struct Tx {
@@ -16,8 +20,8 @@ pub(super) struct Tx {
 
 /// A transaction of either database.
 pub(super) enum Link {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<'static, Sqlite>, Arc<File>),
+    Postgres(Transaction<'static, Postgres>, Arc<Server>),
 }
 
 impl Tx {
@@ -28,14 +32,14 @@ impl Tx {
         values: &[Value<'_>],
     ) -> Result<u64, StoreError> {
         Ok(match &mut self.link {
-            Link::Sqlite(tx) => bound!(sql.sqlite, values, json)
-                .execute(&mut **tx)
+            Link::Sqlite(tx, file) => file
+                .ask(bound!(sql.sqlite, values, json).execute(&mut **tx))
                 .await?
                 .rows_affected(),
-            Link::Postgres(tx) => bound!(sql.postgres, values, array)
-                .execute(&mut **tx)
-                .await?
-                .rows_affected(),
+            Link::Postgres(tx, server) => {
+                let query = bound!(sql.postgres, values, array).persistent(!server.shared);
+                server.ask(query.execute(&mut **tx)).await?.rows_affected()
+            }
         })
     }
 
@@ -45,18 +49,17 @@ impl Tx {
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         Ok(match &mut self.link {
-            Link::Sqlite(tx) => bound!(sql.sqlite, values, json)
-                .fetch_all(&mut **tx)
+            Link::Sqlite(tx, file) => file
+                .ask(bound!(sql.sqlite, values, json).fetch_all(&mut **tx))
                 .await?
                 .into_iter()
                 .map(Row::Sqlite)
                 .collect(),
-            Link::Postgres(tx) => bound!(sql.postgres, values, array)
-                .fetch_all(&mut **tx)
-                .await?
-                .into_iter()
-                .map(Row::Postgres)
-                .collect(),
+            Link::Postgres(tx, server) => {
+                let query = bound!(sql.postgres, values, array).persistent(!server.shared);
+                let rows = server.ask(query.fetch_all(&mut **tx)).await?;
+                rows.into_iter().map(Row::Postgres).collect()
+            }
         })
     }
 
@@ -79,7 +82,7 @@ impl Tx {
         }
         let mut new = Vec::with_capacity(rows.len());
         match &mut self.link {
-            Link::Sqlite(tx) => {
+            Link::Sqlite(tx, file) => {
                 // Each statement hops to the connection's thread and back, which costs more than the insert itself.
                 let (many, rest) = rows.as_chunks::<ROWS>();
                 let chunks = many.iter().map(|chunk| (insert.many, chunk.as_slice()));
@@ -87,13 +90,14 @@ impl Tx {
                 for (text, rows) in chunks.chain(singles) {
                     let values: Vec<Value<'_>> =
                         rows.iter().flatten().map(Owned::as_value).collect();
-                    for row in bound!(text, &values, json).fetch_all(&mut **tx).await? {
+                    let query = bound!(text, &values, json);
+                    for row in file.ask(query.fetch_all(&mut **tx)).await? {
                         new.push(row.try_get("id")?);
                     }
                 }
             }
-            Link::Postgres(tx) => {
-                let mut query = sqlx::query(insert.postgres);
+            Link::Postgres(tx, server) => {
+                let mut query = sqlx::query(insert.postgres).persistent(!server.shared);
                 for column in columns(rows) {
                     query = match column {
                         Column::Ids(ids) => query.bind(ids),
@@ -102,7 +106,7 @@ impl Tx {
                         Column::Bytes(bytes) => query.bind(bytes),
                     };
                 }
-                for row in query.fetch_all(&mut **tx).await? {
+                for row in server.ask(query.fetch_all(&mut **tx)).await? {
                     new.push(row.try_get("id")?);
                 }
             }
@@ -121,9 +125,8 @@ impl Tx {
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         self.flush().await?;
         match self.link {
-            Link::Sqlite(tx) => tx.commit().await?,
-            Link::Postgres(tx) => tx.commit().await?,
+            Link::Sqlite(tx, file) => file.ask(tx.commit()).await,
+            Link::Postgres(tx, server) => server.ask(tx.commit()).await,
         }
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::sql::Inner;
 use super::tx::Tx;
 use super::{
     Accepted, Carriage, Dispatch, Find, NewReply, NewRequest, Permission, Replied, Report,
-    StoreError,
+    Settlement, StoreError,
 };
 use crate::domain::delivery::Status;
 use crate::domain::request::Request;
@@ -28,6 +28,7 @@ pub(super) enum Write {
         now: Timestamp,
     },
     Reply(Box<NewReply>),
+    Settle(Box<Settlement>),
 }
 
 /// What a write came to.
@@ -62,7 +63,8 @@ impl Inner {
                 | Write::Report(_)
                 | Write::Status { .. }
                 | Write::Reached { .. }
-                | Write::Reply(_) => None,
+                | Write::Reply(_)
+                | Write::Settle(_) => None,
             })
             .collect();
         if !fresh.is_empty() {
@@ -99,6 +101,7 @@ impl Inner {
             Write::Reached { find, now } => {
                 Written::Request(self.reached(tx, find, *now).await?.map(Box::new))
             }
+            Write::Settle(settlement) => Written::Reported(self.settle(tx, settlement).await?),
             Write::Reply(new) => Written::Replied(self.reply(tx, new).await?.map(Box::new)),
         })
     }

@@ -13,6 +13,9 @@ debian_parts=(
     /usr/lib/python3/dist-packages/aiosmtpd python3-aiosmtpd
     /usr/lib/python3/dist-packages/yaml python3-yaml
     /usr/lib/python3.11/ensurepip       python3-venv
+    /usr/sbin/pgbouncer                 pgbouncer
+    /usr/bin/fiu-ctrl                   fiu-utils
+    /usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1 libfaketime
     /usr/bin/pkg-config                 pkg-config
     /usr/bin/openssl                    openssl
     /usr/include/openssl/ssl.h          libssl-dev

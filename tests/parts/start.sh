@@ -4,7 +4,7 @@
 # Sourced by `tests/run`, which stops them. The tests themselves start Prometheus and the mail server.
 
 postgres_programs=/usr/lib/postgresql/15/bin
-postgres_pid='' postgres_port='' chromedriver_pid='' prism_pid=''
+postgres_pid='' postgres_port='' pgbouncer_pid='' pooler='' chromedriver_pid='' prism_pid=''
 
 # Ports below the range that the kernel gives to outgoing connections and to "any port", so that nobody takes one between this look and its use.
 free_port() {
@@ -82,6 +82,33 @@ start_postgres() {
     export ONEFIVE_TEST_POSTGRES="postgres://postgres@127.0.0.1:$postgres_port/postgres"
 }
 
+# Shares sessions between transactions. It is given no leave to ignore what it cannot carry over, and keeps fewer sessions than one
+# service has connections, so that whatever is left to a session is met by another one.
+start_pgbouncer() {
+    local home=$work/pgbouncer port
+    mkdir "$home"
+    port=$(free_port)
+    cat >"$home/pgbouncer.ini" <<INI
+[databases]
+* = host=127.0.0.1 port=$postgres_port user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = $port
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+max_client_conn = 2000
+default_pool_size = 4
+server_idle_timeout = 5
+INI
+    [[ $EUID -ne 0 ]] || chown -R postgres:postgres "$home"
+    (cd "$home" && as_postgres /usr/sbin/pgbouncer "$home/pgbouncer.ini") >"$logs/pgbouncer.log" 2>&1 &
+    pgbouncer_pid=$!
+    started+=("$pgbouncer_pid")
+    pooler=127.0.0.1:$port
+    wait_until "$pgbouncer_pid" "$postgres_programs/psql" -XAtq "postgres://postgres@$pooler/postgres" -c 'SELECT 1'
+}
+
 start_prism() {
     local port
     port=$(free_port)
@@ -116,6 +143,7 @@ print_parts() {
     local word='s/^[^0-9]*\([0-9][0-9.]*\).*/\1/'
     echo "real parts:"
     echo "  PostgreSQL $("$postgres_programs/psql" -XAtq "$ONEFIVE_TEST_POSTGRES" -c 'SHOW server_version')"
+    echo "  pgbouncer $(/usr/sbin/pgbouncer --version | sed -n "1$word;1p")"
     echo "  Prometheus $(/usr/bin/prometheus --version 2>&1 | sed -n "1$word;1p"), promtool $(/usr/bin/promtool --version 2>&1 | sed -n "1$word;1p")"
     echo "  Chromium $(/usr/bin/chromium --version 2>/dev/null | sed -n "1$word;1p"), ChromeDriver $(/usr/bin/chromedriver --version | sed -n "1$word;1p")"
     echo "  Prism $("$tools/npm/node_modules/.bin/prism" --version 2>/dev/null) with Twilio's description $(sed -n 's/.*release \([0-9.]*\),.*/\1/p' "$root/tests/twilio/README.md")"

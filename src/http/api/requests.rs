@@ -132,7 +132,8 @@ pub(super) async fn one(
     let id: RequestId = id.parse().map_err(|_| Problem::not_found())?;
     let found = doors.journey.store.request(desk.id, id).await?;
     let (request, rating) = found.ok_or_else(Problem::not_found)?;
-    Ok(Json(RequestView::new(&request, rating.as_ref())).into_response())
+    let view = RequestView::new(&request, rating.as_ref()).explained(&doors.journey.routes);
+    Ok(Json(view).into_response())
 }
 
 /// Take an open request back
@@ -253,7 +254,7 @@ pub(super) async fn list(
         .map(|request| request.id.uuid().simple().to_string());
     let items = requests
         .iter()
-        .map(|request| RequestView::new(request, None))
+        .map(|request| RequestView::new(request, None).explained(&doors.journey.routes))
         .collect();
     Ok(Json(RequestPage { items, next }).into_response())
 }

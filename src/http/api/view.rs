@@ -8,6 +8,7 @@ use crate::domain::rating::Rating;
 use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::{Agent, Phase};
+use crate::journey::Routes;
 
 /// A request and where it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,13 +101,20 @@ struct About {
 /// How far carrying a request has come.
 #[derive(Debug, Serialize, ToSchema)]
 struct Delivery {
-    /// `none`, `queued`, `claimed`, `dispatching`, `unknown`, `accepted`, `rejected` or `dropped`.
+    /// `none`, `queued`, `claimed`, `dispatching`, `unknown`, `guarded`, `accepted`, `rejected`, `lost` or `dropped`.
     state: &'static str,
     /// Provider calls made.
     attempts: i64,
     /// The provider's last word, such as an error code.
     #[serde(skip_serializing_if = "String::is_empty")]
     code: String,
+    /// The kind of trouble that the code means: `unsubscribed`, `invalid_address`, `unreachable`, `filtered`, `rate_limited`,
+    /// `account`, `no_answer` or `ceiling`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<&'static str>,
+    /// The same in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meaning: Option<&'static str>,
 }
 
 /// A rating inside its request.
@@ -149,6 +157,8 @@ impl RequestView {
                 state: request.delivery.as_str(),
                 attempts: request.attempts,
                 code: request.delivery_code.clone(),
+                class: None,
+                meaning: None,
             },
             created_at: request.history.created_at,
             due_at: request.due_at,
@@ -167,6 +177,14 @@ impl RequestView {
             ask: None,
             token: None,
         }
+    }
+
+    /// Adds what the delivery's code means.
+    pub(super) fn explained(mut self, routes: &Routes) -> Self {
+        let meaning = routes.explain(&self.channel, &self.delivery.code);
+        self.delivery.class = meaning.map(|meaning| meaning.class.as_str());
+        self.delivery.meaning = meaning.map(|meaning| meaning.text);
+        self
     }
 
     /// Adds the ask that this answer carries.

@@ -147,6 +147,7 @@ impl Journey {
             reply,
             understood,
             window_ms: self.rules.correction_ms,
+            sent_at: None,
         };
         match self.store.record_reply(new).await? {
             Some(replied) if replied.rating.is_some() => {

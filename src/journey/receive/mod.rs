@@ -4,13 +4,15 @@ mod call;
 mod page;
 mod text;
 
+pub(super) use text::{Text, pairs};
+
 pub use page::{Opened, PressError, Pressed};
 
 use super::Journey;
 use crate::domain::desk::Desk;
 use crate::domain::request::Request;
 use crate::provider::{Answer, Inbound, Provider};
-use crate::store::{Pair, StoreError};
+use crate::store::StoreError;
 
 impl Journey {
     /// Takes what a provider brings, and says what to answer.
@@ -26,16 +28,15 @@ impl Journey {
                 to,
                 body,
                 message_id,
+                at,
             } => {
-                let pairs: Vec<Pair> = to
-                    .iter()
-                    .map(|ours| Pair {
-                        channel: channel.clone(),
-                        ours: ours.clone(),
-                        theirs: from.clone(),
-                    })
-                    .collect();
-                self.text(provider, &pairs, body, message_id).await
+                let text = Text {
+                    pairs: pairs(channel, from, to),
+                    body,
+                    message_id,
+                    at: *at,
+                };
+                self.text(provider, &text).await
             }
             Inbound::Call {
                 token: None,

@@ -149,6 +149,7 @@ impl Journey {
             reply,
             understood: Understood::Rating(score, comment.clone()),
             window_ms: self.rules.correction_ms,
+            sent_at: None,
         };
         let replied = self
             .store
@@ -179,6 +180,7 @@ impl Journey {
             reply,
             understood: Understood::Stop,
             window_ms: self.rules.correction_ms,
+            sent_at: None,
         };
         if self.store.record_reply(new).await?.is_none() {
             return Ok(None);

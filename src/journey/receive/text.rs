@@ -2,56 +2,94 @@
 
 use super::language;
 use crate::channel::{reading, wording};
+use crate::domain::contact::Address;
 use crate::domain::desk::Desk;
 use crate::domain::rating::Grade;
 use crate::domain::reply::{Effect, Reply, ReplyKind, Understood};
-use crate::domain::request::State;
+use crate::domain::request::{Channel, State};
+use crate::domain::time::Timestamp;
 use crate::journey::Journey;
 use crate::provider::{Answer, Provider};
 use crate::store::{Find, NewReply, Pair, Replied, StoreError};
 
+/// A text message that came in.
+pub(in crate::journey) struct Text<'a> {
+    /// Between whom, under each of our names.
+    pub(in crate::journey) pairs: Vec<Pair>,
+    /// The words.
+    pub(in crate::journey) body: &'a str,
+    /// The provider's id.
+    pub(in crate::journey) message_id: &'a str,
+    /// When it was sent, if that is known.
+    pub(in crate::journey) at: Option<Timestamp>,
+}
+
+/// Our names and theirs.
+pub(in crate::journey) fn pairs(channel: &Channel, theirs: &Address, ours: &[String]) -> Vec<Pair> {
+    let pair = |ours: &String| Pair {
+        channel: channel.clone(),
+        ours: ours.clone(),
+        theirs: theirs.clone(),
+    };
+    ours.iter().map(pair).collect()
+}
+
 impl Journey {
-    /// A text that came for one of these pairs: the first that a request holds.
+    /// Takes a text and says what to answer.
     pub(super) async fn text(
         &self,
         provider: &dyn Provider,
-        pairs: &[Pair],
-        body: &str,
-        message_id: &str,
+        text: &Text<'_>,
     ) -> Result<Answer, StoreError> {
-        let understood = reading::text(body);
+        let Some(replied) = self.take_text(provider, text).await? else {
+            return Ok(Answer::Silence);
+        };
+        let desk = self.desk_of(&replied.request).await?;
+        let back = text_back(provider, text.body, &replied, &desk);
+        Ok(back.map_or(Answer::Silence, Answer::Text))
+    }
+
+    /// Records a text with the first of its pairs that a request holds.
+    pub(in crate::journey) async fn take_text(
+        &self,
+        provider: &dyn Provider,
+        text: &Text<'_>,
+    ) -> Result<Option<Replied>, StoreError> {
+        let understood = reading::text(text.body);
         let reply = Reply {
             kind: ReplyKind::Text,
-            provider_id: message_id.to_owned(),
-            raw: body.to_owned(),
+            provider_id: text.message_id.to_owned(),
+            raw: text.body.to_owned(),
             grade: Grade::Channel,
             at: self.clock.now(),
         };
-        let mut replied = None;
-        for pair in pairs {
+        for pair in &text.pairs {
             let new = NewReply {
                 find: Find::Pair(pair.clone()),
                 reply: reply.clone(),
                 understood: understood.clone(),
                 window_ms: self.rules.correction_ms,
+                sent_at: text.at,
             };
-            replied = self.store.record_reply(new).await?;
+            let replied = self.store.record_reply(new).await?;
             if replied.is_some() {
-                break;
+                return Ok(replied);
             }
         }
-        let Some(replied) = replied else {
-            if let Some(pair) = pairs.first() {
-                self.wish(pair, &understood).await?;
-            }
-            self.metrics
-                .hooks
-                .with_label_values(&[provider.name(), "unmatched"])
-                .inc();
-            return Ok(Answer::Silence);
-        };
-        let desk = self.desk_of(&replied.request).await?;
-        Ok(text_back(provider, body, &replied, &desk).map_or(Answer::Silence, Answer::Text))
+        // Read again in a list, it must not undo what the contact has said since.
+        let (name, id) = (provider.name(), text.message_id);
+        if self.store.is_stray(name, id).await? {
+            return Ok(None);
+        }
+        if let Some(pair) = text.pairs.first() {
+            self.wish(pair, &understood).await?;
+        }
+        self.store.add_stray(name, id, self.clock.now()).await?;
+        self.metrics
+            .hooks
+            .with_label_values(&[name, "unmatched"])
+            .inc();
+        Ok(None)
     }
 
     /// Nobody waits for this text. A wish not to be written to is heard all the same.

@@ -36,6 +36,7 @@ pub(super) fn inbound(
             to: vec![field("to")?],
             body: field("body")?,
             message_id: field("id")?,
+            at: None,
         }),
         Some(("voice", token)) => Ok(Inbound::Call {
             token: Some(token.to_owned()),

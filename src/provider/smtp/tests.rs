@@ -37,6 +37,7 @@ pub(super) fn parcel() -> Parcel {
         attempt_token: "ATTEMPT".into(),
         request: "req_1".into(),
         valid_seconds: 600,
+        send_at: None,
     }
 }
 

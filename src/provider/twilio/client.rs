@@ -17,15 +17,19 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::codes;
+use super::ledger::{self, look_error as not_asked};
 use super::settings::{Settings, VALIDITY, is_sid};
 use crate::channel::Message;
 use crate::domain::contact::AddressKind;
 use crate::domain::delivery::Outcome;
+use crate::provider::ledger::LookError;
 use crate::provider::line::{HttpLine, Lines, Response};
 use crate::provider::{Line, Parcel};
 
 /// Seconds that a called telephone may ring.
 const RING_SECONDS: &str = "30";
+/// The media type of what we post.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 /// Wrong credentials are the operator's to mend: coming back sooner helps nobody.
 const CREDENTIALS_PAUSE_MS: i64 = 60_000;
 
@@ -60,6 +64,42 @@ impl Client {
             client: Arc::clone(client),
             http,
         })
+    }
+
+    /// A request with our name and password.
+    pub(super) fn signed_in(
+        settings: &Settings,
+        request: http::request::Builder,
+        body: Full<Bytes>,
+    ) -> Result<Request<Full<Bytes>>, &'static str> {
+        let login = STANDARD.encode(format!(
+            "{}:{}",
+            settings.user,
+            settings.secret.expose_secret()
+        ));
+        let mut login =
+            HeaderValue::from_str(&format!("Basic {login}")).map_err(|_| "not_encodable")?;
+        login.set_sensitive(true);
+        request
+            .header(AUTHORIZATION, login)
+            .header(ACCEPT, "application/json")
+            .body(body)
+            .map_err(|_| "not_encodable")
+    }
+
+    /// Asks something that may be asked again.
+    pub(super) async fn ask(
+        client: &Arc<Self>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response, LookError> {
+        let line = client
+            .lines
+            .open()
+            .await
+            .map_err(|error| not_asked(error.code))?;
+        line.send(request)
+            .await
+            .map_err(|error| not_asked(&error.code))
     }
 
     fn note(&self, outcome: &Outcome) {
@@ -140,20 +180,8 @@ fn request(settings: &Settings, parcel: &Parcel) -> Result<Request<Full<Bytes>>,
         settings.base_path, settings.account_sid
     );
     let body = serde_urlencoded::to_string(&form).map_err(|_| "not_encodable")?;
-    let login = STANDARD.encode(format!(
-        "{}:{}",
-        settings.user,
-        settings.secret.expose_secret()
-    ));
-    let mut login =
-        HeaderValue::from_str(&format!("Basic {login}")).map_err(|_| "not_encodable")?;
-    login.set_sensitive(true);
-    Request::post(path)
-        .header(AUTHORIZATION, login)
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header(ACCEPT, "application/json")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|_| "not_encodable")
+    let request = Request::post(path).header(CONTENT_TYPE, FORM);
+    Client::signed_in(settings, request, Full::new(Bytes::from(body)))
 }
 
 type Form = Vec<(&'static str, String)>;
@@ -170,17 +198,26 @@ fn text_form(settings: &Settings, parcel: &Parcel, body: &str) -> Result<Form, &
     } else {
         "From"
     };
+    let send_at = match parcel.send_at {
+        Some(_) if sender == "From" => return Err("not_schedulable"),
+        send_at => send_at,
+    };
     let valid = settings
         .validity_seconds
         .min(parcel.valid_seconds)
         .clamp(*VALIDITY.start(), *VALIDITY.end());
-    Ok(vec![
+    let mut form = vec![
         ("To", parcel.to.expose().to_owned()),
         (sender, parcel.from.clone()),
         ("Body", body.to_owned()),
         ("StatusCallback", hook(settings, "status", parcel)),
         ("ValidityPeriod", valid.to_string()),
-    ])
+    ];
+    if let Some(send_at) = send_at {
+        let send_at = ledger::date_time(send_at).ok_or("not_encodable")?;
+        form.extend([("ScheduleType", "fixed".to_owned()), ("SendAt", send_at)]);
+    }
+    Ok(form)
 }
 
 /// A live call is told to fetch our words; a number is called and then told the same. The words are fetched from us, not
@@ -275,6 +312,14 @@ fn classify(message: &Message, response: &Response) -> Outcome {
             None => unknown(format!("http_{status}")),
         },
         _ => unknown(format!("http_{status}")),
+    }
+}
+
+/// An answer that is no list.
+pub(super) fn look_error(response: &Response) -> LookError {
+    LookError {
+        code: format!("http_{}", response.status.as_u16()),
+        retry_after_ms: retry_after_ms(response),
     }
 }
 

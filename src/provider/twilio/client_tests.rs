@@ -23,6 +23,7 @@ fn parcel(channel: &'static str, to: Address, message: Message) -> Parcel {
         attempt_token: "Tok1".to_owned(),
         request: "req_1".to_owned(),
         valid_seconds: 900,
+        send_at: None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What Twilio's error codes mean, as far as it changes what we do. Source: Twilio's error dictionary
 //! (twilio.com/docs/api/errors). Codes that are not listed are final and say nothing about the contact's wishes.
 
+use crate::provider::{Class, Explanation};
+
 /// What a code means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Meaning {
@@ -91,6 +93,23 @@ pub(super) fn meaning(code: &str) -> Option<Meaning> {
     row.map(|&(_, whose, text)| Meaning { text, whose })
 }
 
+/// The code in the words that all providers share.
+pub(super) fn explain(code: &str) -> Option<Explanation> {
+    let meaning = meaning(code)?;
+    let class = match (meaning.whose, code) {
+        (_, "20429") => Class::RateLimited,
+        (_, "30004" | "30007" | "30034") => Class::Filtered,
+        (Whose::OptedOut, _) => Class::Unsubscribed,
+        (Whose::Address, _) => Class::InvalidAddress,
+        (Whose::Account, _) => Class::Account,
+        (Whose::Passing, _) => Class::Unreachable,
+    };
+    Some(Explanation {
+        class,
+        text: meaning.text,
+    })
+}
+
 /// Whether the code says that the contact does not want to be written to.
 pub(super) fn opted_out(code: &str) -> bool {
     meaning(code).is_some_and(|meaning| meaning.whose == Whose::OptedOut)
@@ -109,6 +128,22 @@ mod tests {
             .collect();
         assert_eq!(opted, ["21610"]);
         assert!(!opted_out("") && !opted_out("99999"));
+    }
+
+    #[test]
+    fn each_code_has_its_class() {
+        let class = |code| explain(code).map(|meaning| meaning.class);
+        for (code, expected) in [
+            ("21610", Class::Unsubscribed),
+            ("21211", Class::InvalidAddress),
+            ("30007", Class::Filtered),
+            ("20429", Class::RateLimited),
+            ("30003", Class::Unreachable),
+            ("20003", Class::Account),
+        ] {
+            assert_eq!(class(code), Some(expected), "{code}");
+        }
+        assert_eq!(class("99999"), None);
     }
 
     #[test]

@@ -97,6 +97,7 @@ fn text(form: &Form) -> Result<Inbound, HookError> {
         to: names.map(str::to_owned).collect(),
         body: form.required("Body")?.to_owned(),
         message_id: sid(form, "MessageSid", &["SM", "MM"])?,
+        at: None,
     })
 }
 
@@ -147,7 +148,7 @@ fn status(token: &str, form: &Form) -> Result<Inbound, HookError> {
 }
 
 /// Words that we do not know still prove that the message exists.
-fn message_status(word: &str, code: &str) -> Status {
+pub(super) fn message_status(word: &str, code: &str) -> Status {
     match word {
         "delivered" | "read" => Status::Delivered,
         "failed" | "undelivered" | "canceled" => Status::Failed {
@@ -211,6 +212,7 @@ mod tests {
             to: vec!["+14155550100".to_owned()],
             body: "5 please".to_owned(),
             message_id: "SM0000000000000000000000000000000b".to_owned(),
+            at: None,
         };
         assert_eq!(read_it("sms", "", &form), Ok(expected));
     }

@@ -9,12 +9,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::ledger::Ledger;
 use super::line::{Limits, Lines};
 use super::{
-    Answer, Built, Hook, HookError, HookReply, Inbound, Line, Parcel, Provider, SettingsError,
+    Answer, Built, Explanation, Hook, HookError, HookReply, Inbound, Line, Parcel, Provider,
+    SettingsError,
 };
+use crate::clock::Clock;
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::delivery::Outcome;
+use crate::domain::settling::Recovery;
 use client::Client;
 use settings::Settings;
 use signature::Verifier;
@@ -22,17 +26,22 @@ use signature::Verifier;
 mod client;
 mod codes;
 mod hooks;
+mod ledger;
 mod settings;
 mod signature;
 mod twiml;
 
 /// Reads the section `[providers.twilio]`.
 pub fn build(built: Built) -> Result<Arc<dyn Provider>, SettingsError> {
-    let settings = built.settings::<settings::Raw>()?.check(built.public_url)?;
+    let settings = built
+        .settings::<settings::Raw>()?
+        .check(built.public_url.clone())?;
     let lines = Lines::new(
         settings.base.clone(),
         Limits {
             idle: settings.in_flight,
+            // A page of the message list.
+            body: 4 * 1024 * 1024,
             ..Limits::default()
         },
     )
@@ -48,6 +57,7 @@ pub fn build(built: Built) -> Result<Arc<dyn Provider>, SettingsError> {
         settings,
         client,
         verifier,
+        clock: built.clock,
     }))
 }
 
@@ -55,6 +65,7 @@ struct Twilio {
     settings: Arc<Settings>,
     client: Arc<Client>,
     verifier: Verifier,
+    clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
@@ -107,6 +118,26 @@ impl Provider for Twilio {
             content_type: "text/xml; charset=utf-8",
             body,
         }
+    }
+
+    /// Only a Messaging Service holds messages back. A call has no list here: its callbacks and its own question for our words
+    /// tell.
+    fn recovery(&self, channel: &str, sender: &str) -> Recovery {
+        if channel == "sms" {
+            Recovery::Listing {
+                revocable: sender.starts_with("MG"),
+            }
+        } else {
+            Recovery::Wait
+        }
+    }
+
+    fn ledger(&self) -> Option<&dyn Ledger> {
+        Some(self)
+    }
+
+    fn explain(&self, code: &str) -> Option<Explanation> {
+        codes::explain(code)
     }
 
     /// Twilio answers a message that is nothing but one of its words, and blocks or unblocks the number; a sentence such as
@@ -211,6 +242,7 @@ mod tests {
             attempt_token: "Tok1".to_owned(),
             request: String::new(),
             valid_seconds: 60,
+            send_at: None,
         };
         let outcome = twilio.open(&parcel).await.err().unwrap();
         assert_eq!(

@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::store::{Find, NewReply, NewRequest, Permission, Store as _};
 
 stories!(
-    migrated: a_request_is_not_claimed_before_it_is_due, the_claim_of_a_dead_worker_goes_back_and_fences_it_out,
+    migrated plainly: a_request_is_not_claimed_before_it_is_due, the_claim_of_a_dead_worker_goes_back_and_fences_it_out,
     a_worker_whose_lease_is_over_may_not_send, what_a_dead_worker_may_have_sent_is_unknown_and_never_sent_again,
     a_late_report_binds_but_never_leads_back_to_the_queue, a_report_for_another_fence_or_attempt_is_not_recorded,
     proof_that_nothing_happened_leads_back_to_the_queue_later, a_refusal_is_a_failure,
@@ -69,7 +69,10 @@ async fn the_claim_of_a_dead_worker_goes_back_and_fences_it_out(stage: Arc<Stage
     assert_eq!(new.fence, old.fence + 1);
     assert_eq!(stage.dispatch(&old, NOW).await, Permission::Withdrawn);
     assert!(!stage.report(&old, not_processed(), NOW).await);
-    assert_eq!(stage.dispatch(&new, NOW).await, Permission::Granted);
+    assert_eq!(
+        stage.dispatch(&new, NOW).await,
+        Permission::Granted { send_at: None }
+    );
     assert_eq!(
         stage.dispatch(&new, NOW).await,
         Permission::Withdrawn,
@@ -99,7 +102,7 @@ async fn what_a_dead_worker_may_have_sent_is_unknown_and_never_sent_again(stage:
     let dead = stage.another(-1).await;
     assert_eq!(
         dead.dispatch(dispatch(&claim, NOW)).await.unwrap(),
-        Permission::Granted
+        Permission::Granted { send_at: None }
     );
     assert_eq!(stage.store.sweep(after(1)).await.unwrap(), 1);
     let read = stage.look(&request).await;
@@ -206,7 +209,7 @@ async fn proof_that_nothing_happened_leads_back_to_the_queue_later(stage: Arc<St
     );
     assert_eq!(
         stage.dispatch(&second, after(6_000)).await,
-        Permission::Granted
+        Permission::Granted { send_at: None }
     );
     assert!(stage.report(&second, taken("SM2"), after(6_000)).await);
     assert_eq!(
@@ -256,7 +259,7 @@ async fn a_way_that_did_not_open_leads_back_to_the_queue(stage: Arc<Stage>) {
     let second = stage.claim(after(6_000)).await;
     assert_eq!(
         stage.dispatch(&second, after(6_000)).await,
-        Permission::Granted
+        Permission::Granted { send_at: None }
     );
 }
 
@@ -266,7 +269,10 @@ async fn it_is_given_up_when_there_is_no_time_left(stage: Arc<Stage>) {
     while now < request.expires_at {
         assert_eq!(stage.look(&request).await.state, State::Scheduled);
         let claim = stage.claim(now).await;
-        assert_eq!(stage.dispatch(&claim, now).await, Permission::Granted);
+        assert_eq!(
+            stage.dispatch(&claim, now).await,
+            Permission::Granted { send_at: None }
+        );
         assert!(stage.report(&claim, not_processed(), now).await);
         now = now.plus_millis(720_000);
     }

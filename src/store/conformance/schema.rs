@@ -140,7 +140,9 @@ async fn both_databases_have_one_schema() {
     for column in &sqlite.columns {
         assert!(column.required, "{column:?} may be null");
     }
-    for table in tables.into_iter().filter(|table| *table != "desks") {
+    // These are no desk's: the desks themselves, what replicas agree on, and texts that belong to nobody.
+    let shared = ["desks", "duties", "strays"];
+    for table in tables.into_iter().filter(|table| !shared.contains(table)) {
         let first = sqlite
             .columns
             .iter()

@@ -24,8 +24,8 @@ use crate::domain::token::TokenHash;
 use crate::domain::trigger::Attribution;
 use crate::store::dialect::{Row, Sql, Value};
 use crate::store::{
-    Accepted, Carriage, Claim, Dispatch, Find, KeyRing, NewReply, NewRequest, Pair, Permission,
-    Report, SqlStore, Store as _, StoreSettings,
+    Accepted, Carriage, Ceilings, Claim, Dispatch, Find, KeyRing, NewReply, NewRequest, Pair,
+    Permission, Report, Second, SqlStore, Store as _, StoreSettings,
 };
 
 /// The instant at which every story begins.
@@ -42,12 +42,15 @@ pub(super) const SMS: Channel = Channel::named("sms");
 pub(super) const TABLES: &[(&str, Sql)] = &[
     ("api_keys", Sql::both("select count(*) as n from api_keys")),
     ("attempts", Sql::both("select count(*) as n from attempts")),
+    ("ceilings", Sql::both("select count(*) as n from ceilings")),
     ("desks", Sql::both("select count(*) as n from desks")),
+    ("duties", Sql::both("select count(*) as n from duties")),
     ("events", Sql::both("select count(*) as n from events")),
     ("opt_outs", Sql::both("select count(*) as n from opt_outs")),
     ("ratings", Sql::both("select count(*) as n from ratings")),
     ("replies", Sql::both("select count(*) as n from replies")),
     ("requests", Sql::both("select count(*) as n from requests")),
+    ("strays", Sql::both("select count(*) as n from strays")),
     ("totals", Sql::both("select count(*) as n from totals")),
 ];
 
@@ -56,6 +59,8 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
 pub(super) enum Engine {
     Sqlite,
     Postgres,
+    /// Without `skip locked`.
+    PostgresPlainly,
 }
 
 /// Where the database is, so that it can be thrown away.
@@ -180,6 +185,7 @@ pub(super) fn text(
         },
         understood,
         window_ms: WINDOW_MS,
+        sent_at: None,
     }
 }
 
@@ -227,7 +233,7 @@ impl Stage {
                     Place::Folder(folder),
                 )
             }
-            Engine::Postgres => {
+            Engine::Postgres | Engine::PostgresPlainly => {
                 let admin_url = admin_url();
                 let admin = PgConnectOptions::from_str(&admin_url).unwrap();
                 let name = format!("onefive_{}", hex::encode(random::<8>(&SystemEntropy)));
@@ -243,9 +249,14 @@ impl Stage {
             url,
             connections: 8,
             statement_cache: 100,
+            skip_locked: engine != Engine::PostgresPlainly,
             queue: 1000,
             batch: 128,
             lease_ms: 60_000,
+            ceilings: Ceilings {
+                address: 1_000,
+                desk: 1_000_000,
+            },
         };
         let keys = KeyRing::parse(&KeyRing::generate(&SystemEntropy)).unwrap();
         let store = SqlStore::open(&settings, keys.clone(), Arc::new(SystemEntropy))
@@ -266,6 +277,17 @@ impl Stage {
     pub(super) async fn another(&self, lease_ms: i64) -> SqlStore {
         let settings = StoreSettings {
             lease_ms,
+            ..self.settings.clone()
+        };
+        SqlStore::open(&settings, self.keys.clone(), Arc::new(SystemEntropy))
+            .await
+            .unwrap()
+    }
+
+    /// Another process on the same database, with ceilings of its own.
+    pub(super) async fn bounded(&self, ceilings: Ceilings) -> SqlStore {
+        let settings = StoreSettings {
+            ceilings,
             ..self.settings.clone()
         };
         SqlStore::open(&settings, self.keys.clone(), Arc::new(SystemEntropy))
@@ -401,7 +423,10 @@ impl Stage {
     /// Sends the one request that is due.
     pub(super) async fn carry(&self, provider_id: &str, now: Timestamp) {
         let claim = self.claim(now).await;
-        assert_eq!(self.dispatch(&claim, now).await, Permission::Granted);
+        assert_eq!(
+            self.dispatch(&claim, now).await,
+            Permission::Granted { send_at: None }
+        );
         assert!(self.report(&claim, taken(provider_id), now).await);
     }
 
@@ -414,7 +439,10 @@ impl Stage {
     pub(super) async fn on_the_wire(&self) -> Claim {
         self.accept(self.trigger()).await;
         let claim = self.claim(NOW).await;
-        assert_eq!(self.dispatch(&claim, NOW).await, Permission::Granted);
+        assert_eq!(
+            self.dispatch(&claim, NOW).await,
+            Permission::Granted { send_at: None }
+        );
         claim
     }
 
@@ -422,7 +450,10 @@ impl Stage {
     pub(super) async fn sent(&self, new: NewRequest) -> Request {
         self.accept(new).await;
         let claim = self.claim(NOW).await;
-        assert_eq!(self.dispatch(&claim, NOW).await, Permission::Granted);
+        assert_eq!(
+            self.dispatch(&claim, NOW).await,
+            Permission::Granted { send_at: None }
+        );
         assert!(self.report(&claim, taken("SM1"), NOW).await);
         self.look(&claim.request).await
     }
@@ -495,6 +526,8 @@ pub(super) fn dispatch(claim: &Claim, now: Timestamp) -> Dispatch {
         token: token(claim.request.id, attempt),
         provider: "sandbox",
         now,
+        body: None,
+        second: Second::Never,
     }
 }
 
@@ -507,5 +540,6 @@ pub(super) fn report(claim: &Claim, outcome: Outcome, now: Timestamp) -> Report 
         attempt: claim.request.attempts + 1,
         outcome,
         now,
+        send_at: None,
     }
 }

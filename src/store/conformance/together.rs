@@ -11,7 +11,7 @@ use crate::store::dialect::Sql;
 use crate::store::{Accepted, Find, NewReply, NewRequest, Store as _, StoreError};
 
 stories!(
-    migrated: the_same_trigger_at_the_same_time_makes_one_request, different_triggers_at_the_same_time_are_all_stored,
+    migrated plainly: the_same_trigger_at_the_same_time_makes_one_request, different_triggers_at_the_same_time_are_all_stored,
     a_write_that_fails_does_not_take_others_with_it, many_answers_at_once_make_one_rating,
     each_due_request_is_claimed_by_one_worker,
 );
@@ -116,6 +116,7 @@ async fn many_answers_at_once_make_one_rating(stage: Arc<Stage>) {
             },
             understood: Understood::Rating(score, String::new()),
             window_ms: WINDOW_MS,
+            sent_at: None,
         };
         let stage = Arc::clone(&stage);
         async move { stage.store.record_reply(reply).await.unwrap().unwrap() }

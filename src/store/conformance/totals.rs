@@ -11,7 +11,7 @@ use crate::store::dialect::Sql;
 use crate::store::{Cancelled, Carriage, NewRequest, Store as _};
 
 stories!(
-    migrated: totals_are_the_sum_of_the_events_however_far_they_are_folded, totals_never_fall_while_many_write_and_fold,
+    migrated plainly: totals_are_the_sum_of_the_events_however_far_they_are_folded, totals_never_fall_while_many_write_and_fold,
     what_is_erased_stays_counted, a_total_knows_its_first_event,
 );
 

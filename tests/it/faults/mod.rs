@@ -1,8 +1,12 @@
-//! Faults on purpose: what is promised holds while processes die, answers are lost and networks break.
+//! Faults on purpose: what is promised holds while processes die, answers are lost, and the network, the database, its disk and its
+//! clock fail.
 //!
 //! Each story notes what it injected in `target/faults.jsonl`; `ONEFIVE_TEST_SOAK=1` makes the counts ten times bigger.
 
+mod clocks;
+mod database;
 mod double;
+mod files;
 mod kills;
 mod pauses;
 mod replicas;

@@ -115,6 +115,8 @@ fn told(all: &[Evidence]) -> (DeliveryState, State) {
         delivery: DeliveryState::Dispatching,
         state: State::Scheduled,
         attempt: 1,
+        send_at: None,
+        doubt: false,
         now,
         expires_at: now.plus_millis(86_400_000),
         jitter: 500,

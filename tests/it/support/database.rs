@@ -32,16 +32,18 @@ impl Database {
         let create: &'static str = Box::leak(format!("create database {name}").into_boxed_str());
         connection.execute(create).await.unwrap();
         let (base, _) = server.rsplit_once('/').unwrap();
+        Self::at(format!("{base}/{name}"))
+    }
+
+    /// A database that is there already, with a key file of its own.
+    pub(crate) fn at(url: String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(
             folder.path().join("keys"),
             onefive::store::KeyRing::generate(&onefive::clock::SystemEntropy),
         )
         .unwrap();
-        Self::Postgres {
-            url: format!("{base}/{name}"),
-            folder,
-        }
+        Self::Postgres { url, folder }
     }
 
     /// Another fresh database of the same kind.
@@ -59,14 +61,23 @@ impl Database {
                 "DATABASE__URL".into(),
                 format!("sqlite:{}/onefive.db", folder.path().display()),
             )],
-            Self::Postgres { url, folder } => vec![
-                ("DATABASE__URL".into(), url.clone()),
-                ("DATABASE__CONNECTIONS".into(), "6".into()),
-                (
-                    "SECRETS__KEYS_FILE".into(),
-                    folder.path().join("keys").display().to_string(),
-                ),
-            ],
+            Self::Postgres { url, folder } => {
+                let mut settings = vec![
+                    ("DATABASE__URL".into(), url.clone()),
+                    ("DATABASE__CONNECTIONS".into(), "6".into()),
+                    (
+                        "SECRETS__KEYS_FILE".into(),
+                        folder.path().join("keys").display().to_string(),
+                    ),
+                ];
+                // The service goes through the pooler; what a story looks up by itself does not, because it is no part of it.
+                if let Ok(pooler) = std::env::var("ONEFIVE_TEST_POOLER") {
+                    let (_, name) = url.rsplit_once('/').unwrap();
+                    settings[0].1 = format!("postgres://postgres@{pooler}/{name}");
+                    settings.push(("DATABASE__STATEMENT_CACHE".into(), "0".into()));
+                }
+                settings
+            }
         }
     }
 
@@ -81,6 +92,7 @@ impl Database {
             ("replies", "select count(*) from replies"),
             ("ratings", "select count(*) from ratings"),
             ("opt_outs", "select count(*) from opt_outs"),
+            ("strays", "select count(*) from strays"),
             ("events", "select count(*) from events"),
             ("totals", "select count(*) from totals"),
         ] {

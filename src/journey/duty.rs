@@ -1,0 +1,130 @@
+//! Scheduled duties: what one replica does for all. Whoever holds the lease of a duty does it; when it dies, another takes over as
+//! soon as the lease ends, by the database's clock. A holder that was paused and wakes up finds its lease gone.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Journey;
+use crate::store::{Lease, StoreError};
+
+/// A scheduled duty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// Settles what dead workers left behind.
+    Sweep,
+    /// Looks after attempts in doubt.
+    Settle,
+    /// Fetches the replies that an outage kept from us.
+    Reconcile,
+    /// Ends what has waited long enough, and folds events into totals.
+    Tidy,
+    /// Asks the database whether a promise is broken.
+    Audit,
+}
+
+/// A lease outlasts the pause between two rounds by this much.
+const GRACE: Duration = Duration::from_secs(10);
+/// The pause between two rounds when there is more to do, and the longest after a round that failed.
+const SOON: Duration = Duration::from_millis(20);
+const AGAIN: Duration = Duration::from_secs(2);
+
+impl Duty {
+    /// Every duty.
+    pub const ALL: [Self; 5] = [
+        Self::Sweep,
+        Self::Settle,
+        Self::Reconcile,
+        Self::Tidy,
+        Self::Audit,
+    ];
+
+    /// Its name in the store and in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sweep => "sweep",
+            Self::Settle => "settle",
+            Self::Reconcile => "reconcile",
+            Self::Tidy => "tidy",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// The pause between two rounds when there is little to do.
+    const fn every(self) -> Duration {
+        match self {
+            // A provider's list is a favour: at most one question a second.
+            Self::Settle => Duration::from_secs(1),
+            // A dead worker's claim is taken over this long after its lease ends.
+            Self::Sweep | Self::Tidy => Duration::from_secs(2),
+            Self::Reconcile => Duration::from_mins(3),
+            // Questions over all rows, for which nobody waits.
+            Self::Audit => Duration::from_mins(5),
+        }
+    }
+
+    /// For how long it is held without a further round, in milliseconds.
+    fn lease_ms(self) -> i64 {
+        i64::try_from((self.every() + GRACE).as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+impl Journey {
+    /// Takes or keeps a duty; `None` while another replica has it.
+    pub(super) async fn hold(&self, duty: Duty) -> Result<Option<Lease>, StoreError> {
+        let (name, lease) = (duty.name(), duty.lease_ms());
+        self.store.hold_duty(name, &self.replica, lease).await
+    }
+
+    /// Does a duty again and again while it is ours, until `stop`.
+    pub async fn run_duty(&self, duty: Duty, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let done = match self.hold(duty).await {
+                Ok(Some(lease)) => self.round(duty, lease).await,
+                Ok(None) => Ok(false),
+                Err(error) => Err(error),
+            };
+            let pause = match done {
+                Ok(true) => SOON,
+                Ok(false) => duty.every(),
+                Err(error) => {
+                    self.store_failed(&error);
+                    tracing::warn!(duty = duty.name(), %error, "a scheduled duty could not be done");
+                    duty.every().min(AGAIN)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One round; whether there is more to do at once.
+    async fn round(&self, duty: Duty, lease: Lease) -> Result<bool, StoreError> {
+        match duty {
+            Duty::Sweep => self.sweep().await.map(|_| false),
+            // What needs no question is done at once.
+            Duty::Settle => Ok(self.settle_one().await? == Some(false)),
+            Duty::Reconcile => self.reconcile_on(lease).await.map(|_| false),
+            Duty::Tidy => self.tidy_more().await,
+            Duty::Audit => {
+                self.audit().await?;
+                self.store.forget(self.clock.now()).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Asks the database whether a promise is broken, and shows it as a metric.
+    pub async fn audit(&self) -> Result<(), StoreError> {
+        for (name, broken) in self.store.invariants().await? {
+            if broken > 0 {
+                tracing::error!(invariant = name, broken, "a promise is broken");
+            }
+            let gauge = self.metrics.promises.invariants.with_label_values(&[name]);
+            gauge.set(broken);
+        }
+        Ok(())
+    }
+}

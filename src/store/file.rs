@@ -1,0 +1,183 @@
+//! SQLite's file and its write-ahead log.
+//!
+//! After an I/O error nobody knows what the disk holds: a repeated fsync may succeed without having written anything. So the
+//! first one breaks the store for good, and the process has to end (see `Store::broken`). SQLite's own checkpoints hide their
+//! errors from the connection that runs them; ours are run here, where an error counts.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, Row as _, Sqlite, SqlitePool, Transaction};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::StoreError;
+
+/// For a connection, and for another process's lock.
+const WAIT: Duration = Duration::from_secs(5);
+/// How often the log is looked at, and how many pages in it are worth a checkpoint: as many as SQLite takes by itself.
+const LOOK: Duration = Duration::from_millis(200);
+const PAGES: i64 = 1000;
+/// What the log's file is cut to once nothing in it is needed any more.
+const LOG_BYTES: &str = "16777216";
+
+/// A database file.
+pub(super) struct File {
+    /// One writer, because SQLite has one; readers apart, so that a long read does not stop it.
+    pub(super) write: SqlitePool,
+    pub(super) read: SqlitePool,
+    log: PathBuf,
+    broken: watch::Sender<Option<String>>,
+    /// Rung when there is no space left: what is in the log can be moved into the file, and the log be written anew.
+    full: Notify,
+    closing: CancellationToken,
+}
+
+impl File {
+    pub(super) async fn open(options: SqliteConnectOptions) -> Result<Arc<Self>, StoreError> {
+        let mut log = options.get_filename().as_os_str().to_owned();
+        log.push("-wal");
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // What was acknowledged must survive a power failure: every commit is synced.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(WAIT);
+        let writing = options
+            .clone()
+            .pragma("wal_autocheckpoint", "0")
+            .pragma("journal_size_limit", LOG_BYTES);
+        let pool = |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(WAIT)
+                .test_before_acquire(false)
+        };
+        let write = pool(1)
+            // When the disk is full SQLite rolls back by itself, and the driver, which is not told, believes the transaction to be
+            // open for ever. Such a connection is closed and another one is opened.
+            .before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(usable) })
+            })
+            .connect_with(writing)
+            .await?;
+        let read = pool(4).connect_with(options.read_only(true)).await?;
+        let file = Arc::new(Self {
+            write,
+            read,
+            log: log.into(),
+            broken: watch::Sender::new(None),
+            full: Notify::new(),
+            closing: CancellationToken::new(),
+        });
+        let (keeper, closing) = (Arc::downgrade(&file), file.closing.clone());
+        TaskTracker::new().spawn(async move {
+            tokio::select! {
+                () = closing.cancelled() => {}
+                () = keep(keeper) => {}
+            }
+        });
+        Ok(file)
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        // Immediate: a transaction that reads first and then writes would otherwise fail with "database is locked"
+        // whenever another one wrote in between, whatever the busy timeout.
+        self.ask(self.write.begin_with("BEGIN IMMEDIATE")).await
+    }
+
+    /// Asks the file, unless it is broken.
+    pub(super) async fn ask<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        if let Some(reason) = self.broken.borrow().clone() {
+            return Err(StoreError::Broken(reason));
+        }
+        let result = work.await.map_err(StoreError::from);
+        if matches!(result, Err(StoreError::Full(_))) {
+            self.full.notify_one();
+        }
+        if let Err(StoreError::Broken(reason)) = &result {
+            let first = self.broken.send_if_modified(|broken| {
+                let first = broken.is_none();
+                broken.get_or_insert_with(|| reason.clone());
+                first
+            });
+            if first {
+                tracing::error!(reason, "the disk of the database failed");
+            }
+        }
+        result
+    }
+
+    /// Waits until the file is broken; why.
+    pub(super) async fn broken(&self) -> String {
+        let mut broken = self.broken.subscribe();
+        let reason = broken.wait_for(Option::is_some).await;
+        match reason.ok().and_then(|reason| reason.clone()) {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Bytes in the log's file.
+    pub(super) fn log_bytes(&self) -> u64 {
+        std::fs::metadata(&self.log).map_or(0, |log| log.len())
+    }
+
+    fn log_changed(&self) -> Option<(u64, SystemTime)> {
+        let log = std::fs::metadata(&self.log).ok()?;
+        Some((log.len(), log.modified().ok()?))
+    }
+
+    /// Moves the log into the file if so many pages wait. Readers of an old state hold up what they still need.
+    async fn checkpoint(&self, least: i64) -> Result<(), StoreError> {
+        self.ask(async {
+            let mut connection = self.write.acquire().await?;
+            let row = sqlx::raw_sql("pragma wal_checkpoint(noop)")
+                .fetch_one(&mut *connection)
+                .await?;
+            let (pages, moved): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+            if pages - moved >= least {
+                sqlx::raw_sql("pragma wal_checkpoint(passive)")
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+async fn keep(file: Weak<File>) {
+    let mut seen = None;
+    while let Some(file) = file.upgrade() {
+        let full = tokio::select! {
+            () = tokio::time::sleep(LOOK) => false,
+            () = file.full.notified() => true,
+        };
+        let now = file.log_changed();
+        if now == seen && !full {
+            continue;
+        }
+        seen = now;
+        let least = if full { 1 } else { PAGES };
+        if let Err(error) = file.checkpoint(least).await {
+            tracing::warn!(%error, "the log could not be moved into the file");
+            // A full disk rings the bell again; its turn comes with the next look.
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
