@@ -9,6 +9,7 @@ pub(crate) mod mail;
 pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod prometheus;
+pub(crate) mod proxy;
 pub(crate) mod replica;
 pub(crate) mod returned;
 pub(crate) mod sandbox;
