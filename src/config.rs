@@ -142,6 +142,28 @@ impl std::fmt::Debug for Database {
     }
 }
 
+impl Database {
+    fn check(&self) -> Result<(), ConfigError> {
+        let url = &self.url;
+        if !["sqlite:", "postgres:", "postgresql:"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
+            return Err(ConfigError::new(
+                "database.url",
+                "must begin with sqlite: or postgres://",
+            ));
+        }
+        if url.contains(":memory:") {
+            return Err(ConfigError::new(
+                "database.url",
+                "must name a file: what is acknowledged has to outlive the process",
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// `[secrets]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -336,23 +358,7 @@ impl Config {
             }
         }
         self.settling.check()?;
-        let url = &self.database.url;
-        if !["sqlite:", "postgres:", "postgresql:"]
-            .iter()
-            .any(|scheme| url.starts_with(scheme))
-        {
-            return Err(ConfigError::new(
-                "database.url",
-                "must begin with sqlite: or postgres://",
-            ));
-        }
-        if url.contains(":memory:") {
-            return Err(ConfigError::new(
-                "database.url",
-                "must name a file: what is acknowledged has to outlive the process",
-            ));
-        }
-        Ok(())
+        self.database.check()
     }
 
     /// Whether the database is a file of this process.

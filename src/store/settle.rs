@@ -33,6 +33,7 @@ const RELEASE_DUTIES: Sql = Sql::both("update duties set until = 0 where owner =
 /// For a database that only this process works on: whoever held something is dead.
 const TAKE_OVER: Sql =
     Sql::both("update requests set lease_until = 0 where delivery in ('claimed', 'dispatching')");
+const TAKE_OVER_DUTIES: Sql = Sql::both("update duties set until = 0");
 
 macro_rules! silent {
     ($now:expr) => {
@@ -67,6 +68,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("settle.release", RELEASE),
     ("settle.release_duties", RELEASE_DUTIES),
     ("settle.take_over", TAKE_OVER),
+    ("settle.take_over_duties", TAKE_OVER_DUTIES),
     ("settle.silent", SILENT),
     ("settle.unwanted", UNWANTED),
     ("settle.attempt_by_token", ATTEMPT_BY_TOKEN),
@@ -214,6 +216,7 @@ impl Inner {
     pub(super) async fn take_over(&self) -> Result<(), StoreError> {
         let mut tx = self.database.begin().await?;
         tx.execute(TAKE_OVER, &[]).await?;
+        tx.execute(TAKE_OVER_DUTIES, &[]).await?;
         tx.commit().await
     }
 

@@ -1,4 +1,4 @@
-//! Processes of the real program that may share a database, are told to stop, and stand behind a real HAProxy.
+//! Processes of the real program that may share a database, are told to stop, and stand behind a real `HAProxy`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -155,7 +155,7 @@ impl Drop for Replica {
     }
 }
 
-/// A real HAProxy on a free port; it ends when dropped.
+/// A real `HAProxy` on a free port; it ends when dropped.
 pub(crate) struct Balancer {
     /// Where it listens.
     pub(crate) url: String,
