@@ -162,8 +162,9 @@ impl StoreError {
 
     /// By SQLite's result code; the lower byte is the class, all of it the extended code.
     fn of_sqlite(code: i32, text: String) -> Self {
-        const SHM_SIZE: i32 = 10 | (19 << 8);
-        const SHM: [i32; 3] = [10 | (18 << 8), 10 | (20 << 8), 10 | (21 << 8)];
+        // SQLITE_IOERR_SHMSIZE; SQLITE_IOERR_SHMOPEN, _SHMLOCK and _SHMMAP.
+        const SHM_SIZE: i32 = 4874;
+        const SHM: [i32; 3] = [4618, 5130, 5386];
         match code & 0xff {
             // The wal-index is no durable file: it could not grow, so the disk is full, or not be had, so nothing was done.
             _ if code == SHM_SIZE => Self::Full(text),

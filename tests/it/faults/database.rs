@@ -11,7 +11,7 @@ use crate::support::database::Database;
 use crate::support::faults::{count, record};
 use crate::support::http as plain;
 use crate::support::load::{Load, Outcome, Wish};
-use crate::support::postgres::{Cluster, Way};
+use crate::support::postgres::{Cluster, Pooler, Way};
 use crate::support::program::{Http, Program};
 use crate::support::twilio::FakeTwilio;
 
@@ -31,6 +31,8 @@ struct Scene {
     program: Program,
     key: String,
     twilio: FakeTwilio,
+    /// Holds the key file.
+    _database: Database,
 }
 
 impl Scene {
@@ -49,6 +51,7 @@ impl Scene {
             program,
             key,
             twilio,
+            _database: database,
         }
     }
 
@@ -243,4 +246,22 @@ async fn a_standby_takes_over_with_everything_that_was_acknowledged() {
         worst.as_millis()
     );
     record("F13", "fail-over to a standby", failovers, &result);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_would_acknowledge_before_it_has_written_is_not_used() {
+    let cluster = Cluster::start(&["synchronous_commit=off"]).await;
+    cluster.execute("postgres", "create database onefive").await;
+    let pooler = Pooler::start(&cluster).await;
+    let database = Database::at(pooler.url("onefive"));
+    let mut program = Program::new(&database);
+    program.launch();
+    assert!(!program.end().await.success());
+    let log = program.log();
+    assert!(log.contains("synchronous_commit is off"), "{log}");
+    // Where nothing is left to the session, each transaction asks for it.
+    program.set("database.statement_cache", "0");
+    program
+        .serve(&Client::builder(TokioExecutor::new()).build_http())
+        .await;
 }

@@ -116,22 +116,9 @@ impl Cluster {
 
     /// Waits until it takes connections.
     pub(crate) async fn ready(&self) {
-        let url = self.url("postgres");
-        let ready = async {
-            let mut ticks = interval(Duration::from_millis(10));
-            loop {
-                ticks.tick().await;
-                if PgConnection::connect(&url).await.is_ok() {
-                    break;
-                }
-            }
-        };
+        let ready = reachable(&self.url("postgres")).await;
         let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        assert!(
-            timeout(DEADLINE, ready).await.is_ok(),
-            "it does not start: {}",
-            log()
-        );
+        assert!(ready, "it does not start: {}", log());
     }
 
     /// Stops it as a power failure would: nobody is told, nothing is flushed.
@@ -228,6 +215,66 @@ fn command(home: &Path, program: &str) -> Command {
 fn run(home: &Path, program: &str, arguments: &[&str]) {
     let output = command(home, program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program}: {output:?}");
+}
+
+/// A pooler in front of a server, which keeps a session for each connection but not what we ask for at its start. It is stopped
+/// when dropped.
+pub(crate) struct Pooler {
+    port: u16,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Pooler {
+    /// Starts it.
+    pub(crate) async fn start(cluster: &Cluster) -> Self {
+        let (folder, port) = (folder(), free_port());
+        let settings = folder.path().join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = any\npool_mode = session\nignore_startup_parameters = options,extra_float_digits\n",
+            cluster.port
+        );
+        std::fs::write(&settings, text).unwrap();
+        let mut command = command(folder.path(), "/usr/sbin/pgbouncer");
+        command.arg("--quiet").arg(&settings);
+        let pooler = Self {
+            port,
+            child: command.spawn().unwrap(),
+            _folder: folder,
+        };
+        assert!(
+            reachable(&pooler.url("postgres")).await,
+            "pgbouncer does not start"
+        );
+        pooler
+    }
+
+    /// The address of a database behind it.
+    pub(crate) fn url(&self, database: &str) -> String {
+        url(self.port, database)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        self.child.wait().unwrap();
+    }
+}
+
+/// Waits until a server takes connections; whether it did.
+async fn reachable(url: &str) -> bool {
+    let ready = async {
+        let mut ticks = interval(Duration::from_millis(10));
+        loop {
+            ticks.tick().await;
+            if PgConnection::connect(url).await.is_ok() {
+                break;
+            }
+        }
+    };
+    timeout(DEADLINE, ready).await.is_ok()
 }
 
 /// A way from the service to a server. What it does to one connection it does between the two, so that each side sees only what a
