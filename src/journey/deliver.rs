@@ -26,8 +26,9 @@ const LOOK: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// New work is claimed once this part of the capacity is free.
 const CLAIM_SHARE: usize = 16;
-/// How often a report is repeated while the database does not answer. After that the sweeper makes it unknown.
-const REPORT_TRIES: u32 = 5;
+/// How often a report is repeated while the database does not answer: over 15 seconds, for a restart or a fail-over, and less than a
+/// drain may take. After that the sweeper makes it unknown.
+const REPORT_TRIES: u32 = 8;
 
 /// The worker that carries what is due.
 #[derive(Debug)]
@@ -174,7 +175,20 @@ async fn carry(
         provider: provider.name(),
         now: journey.clock.now(),
     };
-    match journey.store.dispatch(dispatch).await? {
+    let permission = match journey.store.dispatch(dispatch).await {
+        Err(error) if error.is_outage() => {
+            // Whether the permission was stored is not known; that nothing was sent is. So the attempt is over either way, and
+            // nobody has to be left unasked because of it.
+            journey.store_failed(&error);
+            let outcome = Outcome::NotProcessed {
+                code: "no_permission".to_owned(),
+                retry_after_ms: None,
+            };
+            return report(journey, provider, claim, attempt, outcome).await;
+        }
+        answered => answered?,
+    };
+    match permission {
         Permission::Granted => {}
         Permission::Withdrawn => return Ok(()),
         Permission::Suppressed(reason) => {
@@ -267,7 +281,7 @@ async fn report(
                 return Ok(());
             }
             Err(error) if error.may_pass() && tried < REPORT_TRIES => {
-                tokio::time::sleep(Duration::from_millis(200 << tried)).await;
+                tokio::time::sleep(Duration::from_millis(200 << tried.min(4))).await;
             }
             Err(error) => return Err(error),
         }
