@@ -19,6 +19,8 @@ use crate::support::twilio::FakeTwilio;
 const CONNECTIONS: i64 = 6;
 /// For anything that is waited for.
 const DEADLINE: Duration = Duration::from_secs(40);
+const UNSENT: &str =
+    "select count(*) from requests where channel = 'sms' and delivery <> 'accepted'";
 const NOBODY_TWICE: &str = "select count(*) from (select conversation from requests group by conversation having count(*) > 1) t";
 const RATED_TWICE: &str = "select count(*) from (select request_id from ratings group by request_id having count(*) > 1) t";
 const COUNTED_TWICE: &str = "select count(*) from (select request_id from events where kind = 'rating.created' group by request_id having count(*) > 1) t";
@@ -106,6 +108,21 @@ impl Scene {
     /// What was acknowledged is there, and nothing is there twice.
     async fn settle(&self, cluster: &Cluster, outcome: &Outcome) {
         assert!(outcome.lost.is_empty(), "{:#?}", outcome.lost);
+        // Nobody is forgotten either: what nobody was permitted to send is sent later, and what a lost claim holds, when its lease ends.
+        let sent = async {
+            let mut look = interval(Duration::from_millis(100));
+            while cluster.number("onefive", UNSENT).await > 0 {
+                look.tick().await;
+            }
+        };
+        let sent = timeout(DEADLINE, sent).await.is_ok();
+        let metrics = plain::get(&format!("{}/metrics/totals", self.program.url))
+            .await
+            .body;
+        let carried = metrics
+            .lines()
+            .filter(|line| line.starts_with("onefive_deliveries{"));
+        assert!(sent, "not all are sent: {:?}", carried.collect::<Vec<_>>());
         for twice in [NOBODY_TWICE, RATED_TWICE, COUNTED_TWICE, UNCOUNTED] {
             assert_eq!(cluster.number("onefive", twice).await, 0, "{twice}");
         }
