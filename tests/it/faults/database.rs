@@ -11,9 +11,10 @@ use crate::support::database::Database;
 use crate::support::faults::{count, record};
 use crate::support::http as plain;
 use crate::support::load::{Load, Outcome, Wish};
-use crate::support::postgres::{Cluster, Pooler, Way};
+use crate::support::postgres::{Cluster, Pooler};
 use crate::support::program::{Http, Program};
 use crate::support::twilio::FakeTwilio;
+use crate::support::way::Way;
 
 /// Connections of the service, as `Database::settings` has it.
 const CONNECTIONS: i64 = 6;
