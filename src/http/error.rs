@@ -180,7 +180,12 @@ impl From<StoreError> for Problem {
             | StoreError::Full(_)
             | StoreError::Broken(_)
             | StoreError::Conflict => {
-                tracing::warn!(%error, "the store could not do it");
+                // An outage is logged once, where it is noticed; here it would be a line for every call.
+                if error.is_outage() {
+                    tracing::debug!(%error, "the store could not do it");
+                } else {
+                    tracing::warn!(%error, "the store could not do it");
+                }
                 Self::new("unavailable", "")
             }
             StoreError::Refused(_)

@@ -102,6 +102,11 @@ const OWN: &[(&str, Class, &str)] = &[
         "nobody could tell whether it was sent",
     ),
     (
+        "no_permission",
+        Class::NoAnswer,
+        "the database did not confirm that it may be sent",
+    ),
+    (
         "paused",
         Class::NoAnswer,
         "the process stood still before it could be sent",

@@ -162,9 +162,9 @@ impl StoreError {
 
     /// By SQLite's result code; the lower byte is the class, all of it the extended code.
     fn of_sqlite(code: i32, text: String) -> Self {
-        // An extended code is its class with a number above it: `SQLITE_IOERR` (10) and 19 for `SQLITE_IOERR_SHMSIZE`.
-        const SHM_SIZE: i32 = 10 + 19 * 256;
-        const SHM: [i32; 3] = [10 + 18 * 256, 10 + 20 * 256, 10 + 21 * 256];
+        // SQLITE_IOERR_SHMSIZE; SQLITE_IOERR_SHMOPEN, _SHMLOCK and _SHMMAP.
+        const SHM_SIZE: i32 = 4874;
+        const SHM: [i32; 3] = [4618, 5130, 5386];
         match code & 0xff {
             // The wal-index is no durable file: it could not grow, so the disk is full, or not be had, so nothing was done.
             _ if code == SHM_SIZE => Self::Full(text),

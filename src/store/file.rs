@@ -100,8 +100,12 @@ impl File {
             return Err(StoreError::Broken(reason));
         }
         let result = work.await.map_err(StoreError::from);
-        if matches!(result, Err(StoreError::Full(_))) {
-            self.full.notify_one();
+        match &result {
+            Err(StoreError::Full(_)) => self.full.notify_one(),
+            Err(error @ StoreError::Unavailable(_)) => {
+                tracing::warn!(%error, "the file could not be used");
+            }
+            Ok(_) | Err(_) => {}
         }
         if let Err(StoreError::Broken(reason)) = &result {
             let first = self.broken.send_if_modified(|broken| {
@@ -163,11 +167,16 @@ impl File {
 
 async fn keep(file: Weak<File>) {
     let mut seen = None;
+    let mut said = false;
     while let Some(file) = file.upgrade() {
         let full = tokio::select! {
             () = tokio::time::sleep(LOOK) => false,
             () = file.full.notified() => true,
         };
+        if full && !said {
+            tracing::error!("the disk of the database is full; writes are refused with 503");
+        }
+        said = full;
         let now = file.log_changed();
         if now == seen && !full {
             continue;

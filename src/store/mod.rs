@@ -4,8 +4,9 @@
 //! folder; "not found" is `None`. What a desk asks for names the desk. The doors that prove themselves by a secret (a key, a
 //! link, a callback, a signed message between two addresses) find it; the workers' and the operators' methods go over all desks.
 //!
-//! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `carry`, `settle`, `look`, `reply`, `end` (the steps), `lock` and
-//! `record` (what steps share), `sums`, then `dialect`, `tx`, `bulk`, `commit`. Only this folder knows SQL.
+//! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `carry`, `settle`, `look`, `reply`, `end` (the
+//! steps), `lock` and `record` (what steps share), `sums`, `duty`, `invariants`, then `dialect`, `tx`, `bulk`, `commit`, and what may
+//! fail under them: `server`, `file`, `shared`. Only this folder knows SQL.
 
 use std::sync::Arc;
 

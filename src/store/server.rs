@@ -119,15 +119,16 @@ impl Server {
                 Err(_) => Err(StoreError::Unavailable("PostgreSQL did not answer in time".to_owned())),
             },
         };
-        if matches!(result, Err(StoreError::Unavailable(_))) {
-            self.suspect();
+        if let Err(error @ StoreError::Unavailable(_)) = &result {
+            self.suspect(error);
         }
         result
     }
 
     /// Starts a probe, unless there is one. A connection may fail for many reasons; the probe tells whether the server is away.
-    fn suspect(self: &Arc<Self>) {
+    fn suspect(self: &Arc<Self>, error: &StoreError) {
         if !self.probing.swap(true, Ordering::AcqRel) {
+            tracing::warn!(%error, "a connection failed; looking whether PostgreSQL is there");
             let server = Arc::clone(self);
             TaskTracker::new().spawn(async move {
                 tokio::select! {

@@ -19,8 +19,9 @@ use crate::store::{Claim, Dispatch, Permission, Report, Second, StoreError};
 /// A worker that was stopped for longer than this between committing and sending (a paused process, a swapped-out machine)
 /// does not send: somebody else may already think it dead.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// How often a report is repeated while the database does not answer. After that the sweeper makes it unknown.
-const REPORT_TRIES: u32 = 5;
+/// How often a report is repeated while the database does not answer: over 15 seconds, for a restart or a fail-over, and less than a
+/// drain may take. After that the sweeper makes it unknown.
+const REPORT_TRIES: u32 = 8;
 
 impl Journey {
     /// Carries one claimed request. What the provider did is told to its breaker.
@@ -103,7 +104,7 @@ async fn carry(
             journey.store_failed(&error);
             tracing::warn!(request = %request.id, %error, "the database did not confirm the way to the provider");
             let outcome = Outcome::NotProcessed {
-                code: "not_confirmed".to_owned(),
+                code: "no_permission".to_owned(),
                 retry_after_ms: None,
             };
             return report(journey, provider, claim, sent(attempt, None, outcome)).await;
@@ -246,7 +247,7 @@ async fn report(
                 return Ok(Some(outcome));
             }
             Err(error) if error.may_pass() && tried < REPORT_TRIES => {
-                tokio::time::sleep(Duration::from_millis(200 << tried)).await;
+                tokio::time::sleep(Duration::from_millis(200 << tried.min(4))).await;
             }
             Err(error) => return Err(error),
         }

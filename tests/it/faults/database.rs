@@ -11,14 +11,17 @@ use crate::support::database::Database;
 use crate::support::faults::{count, record};
 use crate::support::http as plain;
 use crate::support::load::{Load, Outcome, Wish};
-use crate::support::postgres::{Cluster, Way};
+use crate::support::postgres::{Cluster, Pooler};
 use crate::support::program::{Http, Program};
 use crate::support::twilio::FakeTwilio;
+use crate::support::way::Way;
 
 /// Connections of the service, as `Database::settings` has it.
 const CONNECTIONS: i64 = 6;
 /// For anything that is waited for.
 const DEADLINE: Duration = Duration::from_secs(40);
+const UNSENT: &str =
+    "select count(*) from requests where channel = 'sms' and delivery <> 'accepted'";
 const NOBODY_TWICE: &str = "select count(*) from (select conversation from requests group by conversation having count(*) > 1) t";
 const RATED_TWICE: &str = "select count(*) from (select request_id from ratings group by request_id having count(*) > 1) t";
 const COUNTED_TWICE: &str = "select count(*) from (select request_id from events where kind = 'rating.created' group by request_id having count(*) > 1) t";
@@ -31,6 +34,8 @@ struct Scene {
     program: Program,
     key: String,
     twilio: FakeTwilio,
+    /// Holds the key file.
+    _database: Database,
 }
 
 impl Scene {
@@ -49,6 +54,7 @@ impl Scene {
             program,
             key,
             twilio,
+            _database: database,
         }
     }
 
@@ -103,6 +109,21 @@ impl Scene {
     /// What was acknowledged is there, and nothing is there twice.
     async fn settle(&self, cluster: &Cluster, outcome: &Outcome) {
         assert!(outcome.lost.is_empty(), "{:#?}", outcome.lost);
+        // Nobody is forgotten either: what nobody was permitted to send is sent later, and what a lost claim holds, when its lease ends.
+        let sent = async {
+            let mut look = interval(Duration::from_millis(100));
+            while cluster.number("onefive", UNSENT).await > 0 {
+                look.tick().await;
+            }
+        };
+        let sent = timeout(DEADLINE, sent).await.is_ok();
+        let metrics = plain::get(&format!("{}/metrics/totals", self.program.url))
+            .await
+            .body;
+        let carried = metrics
+            .lines()
+            .filter(|line| line.starts_with("onefive_deliveries{"));
+        assert!(sent, "not all are sent: {:?}", carried.collect::<Vec<_>>());
         for twice in [NOBODY_TWICE, RATED_TWICE, COUNTED_TWICE, UNCOUNTED] {
             assert_eq!(cluster.number("onefive", twice).await, 0, "{twice}");
         }
@@ -243,4 +264,22 @@ async fn a_standby_takes_over_with_everything_that_was_acknowledged() {
         worst.as_millis()
     );
     record("F13", "fail-over to a standby", failovers, &result);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_would_acknowledge_before_it_has_written_is_not_used() {
+    let cluster = Cluster::start(&["synchronous_commit=off"]).await;
+    cluster.execute("postgres", "create database onefive").await;
+    let pooler = Pooler::start(&cluster).await;
+    let database = Database::at(pooler.url("onefive"));
+    let mut program = Program::new(&database);
+    program.launch();
+    assert!(!program.end().await.success());
+    let log = program.log();
+    assert!(log.contains("synchronous_commit is off"), "{log}");
+    // Where nothing is left to the session, each transaction asks for it.
+    program.set("database.statement_cache", "0");
+    program
+        .serve(&Client::builder(TokioExecutor::new()).build_http())
+        .await;
 }

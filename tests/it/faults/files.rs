@@ -297,10 +297,16 @@ async fn changes_of(file: &Path, load: &Load, times: usize) -> u64 {
     let (mut most, log) = (0, log_of(file));
     for _ in 0..times {
         let before = std::fs::metadata(file).unwrap().modified().unwrap();
-        while std::fs::metadata(file).unwrap().modified().unwrap() == before {
-            load.more(5).await;
-            most = most.max(bytes(&log));
-        }
+        let written = async {
+            while std::fs::metadata(file).unwrap().modified().unwrap() == before {
+                load.more(5).await;
+                most = most.max(bytes(&log));
+            }
+        };
+        assert!(
+            timeout(DEADLINE, written).await.is_ok(),
+            "no checkpoint begins"
+        );
     }
     most
 }

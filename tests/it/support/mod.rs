@@ -15,6 +15,7 @@ pub(crate) mod returned;
 pub(crate) mod sandbox;
 pub(crate) mod stage;
 pub(crate) mod twilio;
+pub(crate) mod way;
 
 /// The value of a variable that `tests/run` sets.
 pub(crate) fn part(name: &str) -> String {

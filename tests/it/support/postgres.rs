@@ -1,19 +1,11 @@
-//! A PostgreSQL of a story's own, to be stopped, started and followed by a standby, and a way to it that can be cut, held up and
-//! led elsewhere.
+//! A PostgreSQL of a story's own, to be stopped, started and followed by a standby; a pooler in front of it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::{interval, timeout};
-use tokio_util::task::TaskTracker;
 
 use super::free_port;
 
@@ -116,22 +108,9 @@ impl Cluster {
 
     /// Waits until it takes connections.
     pub(crate) async fn ready(&self) {
-        let url = self.url("postgres");
-        let ready = async {
-            let mut ticks = interval(Duration::from_millis(10));
-            loop {
-                ticks.tick().await;
-                if PgConnection::connect(&url).await.is_ok() {
-                    break;
-                }
-            }
-        };
+        let ready = reachable(&self.url("postgres")).await;
         let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        assert!(
-            timeout(DEADLINE, ready).await.is_ok(),
-            "it does not start: {}",
-            log()
-        );
+        assert!(ready, "it does not start: {}", log());
     }
 
     /// Stops it as a power failure would: nobody is told, nothing is flushed.
@@ -185,7 +164,7 @@ impl Drop for Cluster {
     }
 }
 
-fn url(port: u16, database: &str) -> String {
+pub(super) fn url(port: u16, database: &str) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/{database}")
 }
 
@@ -230,144 +209,62 @@ fn run(home: &Path, program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program}: {output:?}");
 }
 
-/// A way from the service to a server. What it does to one connection it does between the two, so that each side sees only what a
-/// network shows.
-pub(crate) struct Way {
-    /// Where it begins.
-    pub(crate) port: u16,
-    shared: Arc<Shared>,
-    accepting: AbortHandle,
+/// A pooler in front of a server, which keeps a session for each connection but not what we ask for at its start. It is stopped
+/// when dropped.
+pub(crate) struct Pooler {
+    port: u16,
+    child: Child,
+    _folder: tempfile::TempDir,
 }
 
-struct Shared {
-    to: AtomicU16,
-    /// Nothing passes, and nobody is told.
-    held: watch::Sender<bool>,
-    /// Raised when every open connection ends.
-    cut: watch::Sender<usize>,
-    /// Commits that are to lose their answer.
-    losing: AtomicUsize,
-    lost: watch::Sender<usize>,
-}
-
-impl Way {
-    /// A way to the server on this port.
-    pub(crate) async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
-        let shared = Arc::new(Shared {
-            to: AtomicU16::new(port),
-            held: watch::Sender::new(false),
-            cut: watch::Sender::new(0),
-            losing: AtomicUsize::new(0),
-            lost: watch::Sender::new(0),
-        });
-        let begin = listener.local_addr().unwrap().port();
-        let tasks = TaskTracker::new();
-        let accept = accept(listener, Arc::clone(&shared), tasks.clone());
-        Self {
-            port: begin,
-            shared,
-            accepting: tasks.spawn(accept).abort_handle(),
-        }
+impl Pooler {
+    /// Starts it.
+    pub(crate) async fn start(cluster: &Cluster) -> Self {
+        let (folder, port) = (folder(), free_port());
+        let settings = folder.path().join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = any\npool_mode = session\nignore_startup_parameters = options,extra_float_digits\n",
+            cluster.port
+        );
+        std::fs::write(&settings, text).unwrap();
+        let mut command = command(folder.path(), "/usr/sbin/pgbouncer");
+        command.arg("--quiet").arg(&settings);
+        let pooler = Self {
+            port,
+            child: command.spawn().unwrap(),
+            _folder: folder,
+        };
+        assert!(
+            reachable(&pooler.url("postgres")).await,
+            "pgbouncer does not start"
+        );
+        pooler
     }
 
-    /// The address of a database at the end of the way.
+    /// The address of a database behind it.
     pub(crate) fn url(&self, database: &str) -> String {
         url(self.port, database)
     }
-
-    /// Leads to another server from now on; what is open ends.
-    pub(crate) fn lead(&self, port: u16) {
-        self.shared.to.store(port, Ordering::SeqCst);
-        self.cut();
-    }
-
-    /// Every open connection ends.
-    pub(crate) fn cut(&self) {
-        self.shared.cut.send_modify(|round| *round += 1);
-    }
-
-    /// Lets nothing pass any more, or everything again. New connections are taken and hear nothing.
-    pub(crate) fn hold(&self, held: bool) {
-        self.shared.held.send_replace(held);
-    }
-
-    /// The next commit reaches the server, its answer is lost, and the connection ends. Returns once that has happened.
-    pub(crate) async fn lose_a_commit(&self) {
-        let mut lost = self.shared.lost.subscribe();
-        let before = *lost.borrow_and_update();
-        self.shared.losing.fetch_add(1, Ordering::SeqCst);
-        let done = timeout(DEADLINE, lost.wait_for(|lost| *lost > before));
-        assert!(done.await.is_ok(), "nobody commits");
-    }
 }
 
-impl Drop for Way {
+impl Drop for Pooler {
     fn drop(&mut self) {
-        self.accepting.abort();
-        self.cut();
+        drop(self.child.kill());
+        self.child.wait().unwrap();
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker) {
-    while let Ok((near, _)) = listener.accept().await {
-        tasks.spawn(carry(near, Arc::clone(&shared)));
-    }
-}
-
-async fn carry(near: TcpStream, shared: Arc<Shared>) {
-    let mut cut = shared.cut.subscribe();
-    cut.mark_unchanged();
-    let open = async {
-        let mut held = shared.held.subscribe();
-        drop(held.wait_for(|held| !held).await);
-        let far = TcpStream::connect(("127.0.0.1", shared.to.load(Ordering::SeqCst))).await?;
-        near.set_nodelay(true)?;
-        far.set_nodelay(true)?;
-        let doomed = watch::Sender::new(false);
-        let ((near_read, near_write), (far_read, far_write)) =
-            (near.into_split(), far.into_split());
-        let up = pass(near_read, far_write, &shared, &doomed, true);
-        let down = pass(far_read, near_write, &shared, &doomed, false);
-        tokio::select! { ended = up => ended, ended = down => ended }
-    };
-    tokio::select! {
-        _ = open => {}
-        _ = cut.changed() => {}
-    }
-}
-
-async fn pass(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    shared: &Shared,
-    doomed: &watch::Sender<bool>,
-    up: bool,
-) -> std::io::Result<()> {
-    let mut piece = vec![0; 16 * 1024];
-    let mut held = shared.held.subscribe();
-    loop {
-        let count = from.read(&mut piece).await?;
-        if count == 0 {
-            return Ok(());
-        }
-        drop(held.wait_for(|held| !held).await);
-        if !up && *doomed.borrow() {
-            // The server has answered the commit: it is done, and nobody will hear of it.
-            shared.lost.send_modify(|lost| *lost += 1);
-            return Ok(());
-        }
-        let commits = up && piece[..count].windows(6).any(|word| word == b"COMMIT");
-        if commits {
-            let take = |left: usize| left.checked_sub(1);
-            if shared
-                .losing
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
-                .is_ok()
-            {
-                doomed.send_replace(true);
+/// Waits until a server takes connections; whether it did.
+async fn reachable(url: &str) -> bool {
+    let ready = async {
+        let mut ticks = interval(Duration::from_millis(10));
+        loop {
+            ticks.tick().await;
+            if PgConnection::connect(url).await.is_ok() {
+                break;
             }
         }
-        to.write_all(&piece[..count]).await?;
-    }
+    };
+    timeout(DEADLINE, ready).await.is_ok()
 }
