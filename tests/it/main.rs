@@ -32,5 +32,6 @@ mod faults;
 mod hooks;
 mod limits;
 mod prometheus;
+mod simulation;
 mod sms;
 mod voice;

@@ -138,7 +138,7 @@ impl Position {
             (Dispatching | Unknown | Lost, Outcome::Accepted { .. }) if self.send_at.is_some() => {
                 self.to(Guarded, None, "")
             }
-            (Dispatching | Unknown | Lost, Outcome::Accepted { .. }) => {
+            (Queued | Dispatching | Unknown | Lost, Outcome::Accepted { .. }) => {
                 self.exists(Some(State::Sent))
             }
             // Before the point of no return, or proof from the call itself that nothing happened. A report that comes after
@@ -151,7 +151,7 @@ impl Position {
                 },
             ) => self.again(code, *retry_after_ms),
             // The second was refused; the first is as much in doubt as before.
-            (Claimed | Dispatching, Outcome::Rejected { code, .. }) if self.doubt => {
+            (Claimed | Dispatching | Unknown, Outcome::Rejected { code, .. }) if self.doubt => {
                 self.to(Lost, None, code)
             }
             (Claimed | Dispatching | Unknown | Lost, Outcome::Rejected { code, opted_out })
@@ -217,14 +217,14 @@ impl Position {
                 ..step
             });
         }
-        if second {
+        if second && self.delivery != Unknown {
             return None;
         }
         self.to(Lost, None, "not_confirmed")
     }
 
     fn released(self) -> Option<Step> {
-        if self.delivery == Guarded {
+        if self.in_doubt() {
             self.exists(Some(State::Sent))
         } else {
             None
