@@ -377,4 +377,30 @@ mod tests {
         );
         assert_eq!(given_up.code, "connect");
     }
+
+    #[test]
+    fn what_is_heard_late_of_one_attempt_settles_the_request_whatever_the_other_does() {
+        let accepted = Evidence::Outcome(outcomes()[0].clone());
+        let waiting = step(at(Queued, State::Scheduled), &accepted).unwrap();
+        assert_eq!(
+            (waiting.delivery, waiting.state),
+            (Accepted, Some(State::Sent)),
+            "nothing is sent again while the queue holds a second attempt"
+        );
+        let second = Position {
+            attempt: 2,
+            doubt: true,
+            ..at(Unknown, State::Scheduled)
+        };
+        let refused = step(second, &Evidence::Outcome(outcomes()[2].clone())).unwrap();
+        assert_eq!(refused.delivery, Lost, "nobody looks after it any more");
+        for ended in [State::Cancelled, State::Expired] {
+            let unwanted = step(at(Unknown, ended), &Evidence::NotFound { second: true });
+            assert_eq!(unwanted.unwrap().delivery, Lost, "{ended:?}");
+        }
+        for given_up in [Unknown, Lost] {
+            let out = step(at(given_up, State::Scheduled), &Evidence::Released).unwrap();
+            assert_eq!((out.delivery, out.state), (Accepted, Some(State::Sent)));
+        }
+    }
 }
