@@ -183,6 +183,8 @@ impl Position {
             (_, Status::Taken) if waits => None,
             (Guarded, Status::Failed { code, .. }) if waits => self.to(Unknown, None, code),
             (_, Status::Failed { .. }) if waits => None,
+            // News come in any order: that it was on its way is older than that it did not arrive.
+            (Rejected, Status::Taken) => None,
             (_, Status::Taken) => self.exists(Some(State::Sent)),
             (_, Status::Delivered) => self.exists(Some(State::Delivered)),
             (_, Status::Failed { code, opted_out }) => self

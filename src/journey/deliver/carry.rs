@@ -183,7 +183,7 @@ async fn parcel(
         desk: desk.name,
         message,
         attempt_token: token.to_owned(),
-        request: request.id.to_string(),
+        request: journey.mint.mail(request.desk, request.id),
         valid_seconds: u32::try_from(left).unwrap_or(u32::MAX),
         send_at: None,
     }))

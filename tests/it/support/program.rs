@@ -228,10 +228,8 @@ impl Program {
                 }
             }
         });
-        match ended.await {
-            Ok(status) => status,
-            Err(_) => panic!("it does not end: {}", self.log()),
-        }
+        let ended = ended.await.ok();
+        ended.unwrap_or_else(|| panic!("it does not end: {}", self.log()))
     }
 }
 

@@ -53,7 +53,9 @@ impl Stage {
 
     /// The same with further settings, such as `("PROVIDERS__TWILIO__CALL_BACK", "true")`.
     pub(crate) async fn with(database: Database, more: &[(&str, &str)]) -> Self {
-        let twilio = FakeTwilio::start(Some(part("ONEFIVE_TEST_PRISM"))).await;
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_795_284_000_000)));
+        let prism = Some(part("ONEFIVE_TEST_PRISM"));
+        let twilio = FakeTwilio::with_clock(prism, Arc::clone(&clock) as _).await;
         let mail = MailServer::start();
         let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let mut settings = vec![
@@ -88,7 +90,6 @@ impl Stage {
         })
         .unwrap();
 
-        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_795_284_000_000)));
         let parts = Parts {
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(SystemEntropy),
