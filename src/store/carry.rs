@@ -76,6 +76,9 @@ pub(super) use now;
 const DISPATCH: Sql = Sql::each(dispatch!(now!(sqlite)), dispatch!(now!(postgres)));
 
 /// Attempts of a request of which nobody knows whether they happened.
+const DOUBT_BEFORE: Sql = Sql::both(
+    "select cast(count(*) as bigint) as n from attempts where desk_id = $1 and request_id = $2 and state = 'unknown' and n < $3",
+);
 const IN_DOUBT: Sql = Sql::both(
     "select cast(count(*) as bigint) as n from attempts where desk_id = $1 and request_id = $2 and state = 'unknown'",
 );
@@ -86,6 +89,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("carry.claim_plainly", CLAIM_PLAINLY),
     ("carry.dispatch", DISPATCH),
     ("carry.in_doubt", IN_DOUBT),
+    ("carry.doubt_before", DOUBT_BEFORE),
 ];
 
 impl Inner {
@@ -212,6 +216,25 @@ impl Inner {
             .map_or(Ok(0), |row| row.int("n"))
     }
 
+    /// Whether an earlier attempt than this may exist at the provider.
+    pub(super) async fn doubt_before(
+        &self,
+        tx: &mut Tx,
+        held: &Held,
+        attempt: i64,
+    ) -> Result<bool, StoreError> {
+        if attempt <= 1 {
+            return Ok(false);
+        }
+        let values = [
+            Value::Id(held.request.desk.uuid()),
+            Value::Id(held.request.id.uuid()),
+            Value::Int(attempt),
+        ];
+        let row = tx.row(DOUBT_BEFORE, &values).await?;
+        Ok(row.map_or(Ok(0), |row| row.int("n"))? > 0)
+    }
+
     /// A second attempt that may not be made after all: the first one is as lost as it was.
     async fn no_second(
         &self,
@@ -267,7 +290,7 @@ impl Inner {
         } else if held.request.attempts != report.attempt {
             return Ok(false);
         }
-        let doubt = report.attempt > 1 && self.doubts(tx, &held).await? > 0;
+        let doubt = self.doubt_before(tx, &held, report.attempt).await?;
         let about = About {
             attempt: report.attempt,
             send_at: report.send_at,
@@ -284,6 +307,10 @@ impl Inner {
         if dispatched && matches!(report.outcome, Outcome::NotProcessed { .. }) {
             self.uncount_send(tx, &held.request).await?;
         }
+        if step.is_none() && matches!(report.outcome, Outcome::NotProcessed { .. }) {
+            // Too late to be believed, so the attempt stays in doubt and is looked after.
+            return Ok(false);
+        }
         // Written even if a callback was faster: the answer's id is worth keeping.
         let attempt = (report.desk, report.request, report.attempt);
         let ended = match &report.outcome {
@@ -293,8 +320,11 @@ impl Inner {
             },
             Outcome::NotProcessed { code, .. } => Ended::not_processed(code),
             Outcome::Rejected { code, .. } => Ended::rejected(code),
-            // The contact's answer was faster than this.
-            Outcome::Unknown { code } if held.request.delivery == DeliveryState::Accepted => {
+            // The contact's answer was faster than this. A second message that may wait at the provider is looked for all the
+            // same, to be taken back.
+            Outcome::Unknown { code }
+                if held.request.delivery == DeliveryState::Accepted && report.send_at.is_none() =>
+            {
                 Ended {
                     code,
                     ..Ended::accepted("")

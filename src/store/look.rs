@@ -137,6 +137,8 @@ impl Inner {
                     .await?;
                 Ok(true)
             }
+            // Whoever looked has slept since, and another made the second attempt: there is no third.
+            Finding::NotFound { second: true } if held.request.attempts != attempt => Ok(false),
             Finding::NotFound { second } => {
                 let about = About::attempt(attempt);
                 let evidence = Evidence::NotFound { second: *second };

@@ -178,7 +178,7 @@ impl Inner {
             // Our own taking back, or its echo: no news about the request.
             return Ok(());
         }
-        let doubt = attempt > 1 && self.doubts(tx, held).await? > 0;
+        let doubt = self.doubt_before(tx, held, attempt).await?;
         let about = About {
             attempt,
             send_at,

@@ -34,5 +34,6 @@ mod faults;
 mod hooks;
 mod limits;
 mod prometheus;
+mod simulation;
 mod sms;
 mod voice;

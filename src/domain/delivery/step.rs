@@ -138,7 +138,7 @@ impl Position {
             (Dispatching | Unknown | Lost, Outcome::Accepted { .. }) if self.send_at.is_some() => {
                 self.to(Guarded, None, "")
             }
-            (Dispatching | Unknown | Lost, Outcome::Accepted { .. }) => {
+            (Queued | Dispatching | Unknown | Lost, Outcome::Accepted { .. }) => {
                 self.exists(Some(State::Sent))
             }
             // Before the point of no return, or proof from the call itself that nothing happened. A report that comes after
@@ -151,7 +151,7 @@ impl Position {
                 },
             ) => self.again(code, *retry_after_ms),
             // The second was refused; the first is as much in doubt as before.
-            (Claimed | Dispatching, Outcome::Rejected { code, .. }) if self.doubt => {
+            (Claimed | Dispatching | Unknown, Outcome::Rejected { code, .. }) if self.doubt => {
                 self.to(Lost, None, code)
             }
             (Claimed | Dispatching | Unknown | Lost, Outcome::Rejected { code, opted_out })
@@ -219,14 +219,14 @@ impl Position {
                 ..step
             });
         }
-        if second {
+        if second && self.delivery != Unknown {
             return None;
         }
         self.to(Lost, None, "not_confirmed")
     }
 
     fn released(self) -> Option<Step> {
-        if self.delivery == Guarded {
+        if self.in_doubt() {
             self.exists(Some(State::Sent))
         } else {
             None
@@ -378,5 +378,31 @@ mod tests {
             (Dropped, Some(State::Failed))
         );
         assert_eq!(given_up.code, "connect");
+    }
+
+    #[test]
+    fn what_is_heard_late_of_one_attempt_settles_the_request_whatever_the_other_does() {
+        let accepted = Evidence::Outcome(outcomes()[0].clone());
+        let waiting = step(at(Queued, State::Scheduled), &accepted).unwrap();
+        assert_eq!(
+            (waiting.delivery, waiting.state),
+            (Accepted, Some(State::Sent)),
+            "nothing is sent again while the queue holds a second attempt"
+        );
+        let second = Position {
+            attempt: 2,
+            doubt: true,
+            ..at(Unknown, State::Scheduled)
+        };
+        let refused = step(second, &Evidence::Outcome(outcomes()[2].clone())).unwrap();
+        assert_eq!(refused.delivery, Lost, "nobody looks after it any more");
+        for ended in [State::Cancelled, State::Expired] {
+            let unwanted = step(at(Unknown, ended), &Evidence::NotFound { second: true });
+            assert_eq!(unwanted.unwrap().delivery, Lost, "{ended:?}");
+        }
+        for given_up in [Unknown, Lost] {
+            let out = step(at(given_up, State::Scheduled), &Evidence::Released).unwrap();
+            assert_eq!((out.delivery, out.state), (Accepted, Some(State::Sent)));
+        }
     }
 }

@@ -20,7 +20,9 @@ stories!(
     a_callback_while_the_second_is_being_made_wins, the_echo_of_taking_back_is_no_failure,
     without_a_way_to_take_it_back_there_is_no_second, a_second_that_is_refused_leaves_the_first_lost,
     an_answer_counts_while_the_second_is_queued, a_mail_is_sent_once_more_under_the_same_name,
-    what_a_reply_says_of_its_time_is_heard,
+    what_a_reply_says_of_its_time_is_heard, a_report_that_is_not_believed_leaves_the_attempt_in_doubt,
+    who_slept_over_a_look_makes_no_third_attempt, a_second_without_an_answer_is_looked_for_although_the_first_was_answered,
+    a_late_refusal_of_the_second_is_not_lost_on_us,
 );
 
 const SEND_AT: Timestamp = after(1_000_000);
@@ -444,4 +446,97 @@ async fn what_a_reply_says_of_its_time_is_heard(stage: Arc<Stage>) {
     assert_eq!(taken.request.state, State::Answered);
     let again = stage.store.record_reply(late).await.unwrap().unwrap();
     assert!(again.repeated);
+}
+
+fn not_processed() -> Outcome {
+    Outcome::NotProcessed {
+        code: "paused".to_owned(),
+        retry_after_ms: None,
+    }
+}
+
+/// The request's worker is silent for too long.
+async fn silent(stage: &Stage, at: i64) {
+    stage.store.take_over().await.unwrap();
+    assert_eq!(stage.store.sweep(after(at)).await.unwrap(), 1);
+}
+
+async fn a_report_that_is_not_believed_leaves_the_attempt_in_doubt(stage: Arc<Stage>) {
+    let claim = stage.on_the_wire().await;
+    silent(&stage, 1).await;
+    assert!(!stage.report(&claim, not_processed(), after(2)).await);
+    let request = stage.look(&claim.request).await;
+    assert_eq!(request.delivery, DeliveryState::Unknown);
+    assert_eq!(stage.attempt(&request, 1).await.0, "unknown");
+    assert_eq!(stage.checks(3).await.len(), 1, "it is looked after");
+}
+
+async fn who_slept_over_a_look_makes_no_third_attempt(stage: Arc<Stage>) {
+    let request = stage.doubtful().await;
+    let second = Finding::NotFound { second: true };
+    assert!(stage.settle(&request, 1, second.clone(), 700_000).await);
+    let (claim, _) = stage.second(Second::At(SEND_AT), 700_001).await;
+    let answer = Report {
+        send_at: Some(SEND_AT),
+        ..report(&claim, unknown(), after(700_002))
+    };
+    assert!(stage.store.report(answer).await.unwrap());
+    assert!(!stage.settle(&request, 1, second, 700_003).await);
+    let read = stage.look(&request).await;
+    assert_eq!(
+        (read.delivery, read.attempts),
+        (DeliveryState::Unknown, 2),
+        "nothing goes back to the queue"
+    );
+    assert_eq!(
+        stage.checks(800_000).await.len(),
+        2,
+        "both are looked after"
+    );
+}
+
+async fn a_second_without_an_answer_is_looked_for_although_the_first_was_answered(
+    stage: Arc<Stage>,
+) {
+    let request = stage.doubtful().await;
+    let second = Finding::NotFound { second: true };
+    assert!(stage.settle(&request, 1, second, 700_000).await);
+    let (claim, _) = stage.second(Second::At(SEND_AT), 700_001).await;
+    stage
+        .callback(&request, 1, "SM1", Status::Delivered, 700_002)
+        .await;
+    let answer = Report {
+        send_at: Some(SEND_AT),
+        ..report(&claim, unknown(), after(700_003))
+    };
+    stage.store.report(answer).await.unwrap();
+    let read = stage.look(&request).await;
+    assert_eq!(read.delivery, DeliveryState::Accepted);
+    let due = stage.checks(700_004).await;
+    let second = due.iter().find(|check| check.attempt.n == 2).unwrap();
+    assert_eq!(
+        second.attempt.state,
+        AttemptState::Unknown,
+        "it may wait at the provider, and has to be taken back"
+    );
+}
+
+async fn a_late_refusal_of_the_second_is_not_lost_on_us(stage: Arc<Stage>) {
+    let request = stage.doubtful().await;
+    let second = Finding::NotFound { second: true };
+    assert!(stage.settle(&request, 1, second, 700_000).await);
+    let (claim, _) = stage.second(Second::At(SEND_AT), 700_001).await;
+    silent(&stage, 700_002).await;
+    let refused = Outcome::Rejected {
+        code: "21211".to_owned(),
+        opted_out: false,
+    };
+    let answer = Report {
+        send_at: Some(SEND_AT),
+        ..report(&claim, refused, after(700_003))
+    };
+    assert!(stage.store.report(answer).await.unwrap());
+    let read = stage.look(&request).await;
+    assert_eq!(read.delivery, DeliveryState::Lost, "the first is in doubt");
+    assert_eq!(stage.attempt(&request, 2).await.0, "rejected");
 }
