@@ -12,3 +12,4 @@ mod pauses;
 mod replicas;
 mod scene;
 mod sending;
+mod settling;
