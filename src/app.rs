@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +30,9 @@ use crate::store::{
 mod routes;
 
 pub use routes::routes;
+
+/// For the store to close once nobody works with it any more.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -91,9 +94,10 @@ pub struct App {
     pub journey: Journey,
     /// The worker, for whoever turns it by hand.
     pub deliverer: Arc<Deliverer>,
-    draining: Arc<AtomicBool>,
-    stop: CancellationToken,
+    leaving: server::Leaving,
     tasks: TaskTracker,
+    grace: Duration,
+    patience: Duration,
 }
 
 /// Reads the key file. With SQLite a missing one is made, readable by us alone; replicas must share one, so with PostgreSQL a
@@ -184,17 +188,17 @@ impl App {
             replica: hex::encode(random::<8>(parts.entropy.as_ref())),
         };
         journey.tell_time().await?;
-        let draining = Arc::new(AtomicBool::new(false));
+        let leaving = server::Leaving::default();
+        let (stop, tasks) = (leaving.draining.clone(), TaskTracker::new());
         let doors = Doors {
             journey: journey.clone(),
             known_keys: http::KnownKeys::default(),
             body_deadline: Duration::from_secs(config.server.body_seconds),
             metrics_key: config.server.metrics_key,
             totals_in_metrics: config.is_sqlite(),
-            draining: Arc::clone(&draining),
+            draining: stop.clone(),
         };
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let [public, api, admin] = listen(config, &doors, &stop, &tasks).await?;
+        let [public, api, admin] = listen(config, &doors, &leaving, &tasks).await?;
         let deliverer = Arc::new(Deliverer::new(journey.clone()));
         if parts.background {
             spawn_background(&journey, &deliverer, &stop, &tasks);
@@ -205,24 +209,37 @@ impl App {
             admin,
             journey,
             deliverer,
-            draining,
-            stop,
+            leaving,
             tasks,
+            grace: Duration::from_secs(config.server.drain_grace_seconds),
+            patience: Duration::from_secs(config.server.drain_seconds),
         })
     }
 
-    /// Tells balancers to send no more; what comes is still answered.
+    /// Tells balancers to send no more and takes no new work from the queue; whoever calls is still answered.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.leaving.draining.cancel();
     }
 
-    /// Stops: no new connections, no new work, finishes what is in flight, closes the store.
+    /// Leaves a balancer: drains, serves on until it must have noticed, and stops.
+    pub async fn leave(self) {
+        self.drain();
+        tokio::time::sleep(self.grace).await;
+        self.stop().await;
+    }
+
+    /// Stops: no new connections, no new work, finishes what is in flight, closes the store. What is not finished in time is cut
+    /// off, and is to others as if this process had died: the end must come before somebody makes it come.
     pub async fn stop(self) {
         self.drain();
-        self.stop.cancel();
+        self.leaving.closed.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
-        self.journey.store.close().await;
+        if timeout(self.patience, self.tasks.wait()).await.is_err() {
+            tracing::warn!("work was still under way at the end of the drain and is cut off");
+        }
+        if timeout(CLOSING, self.journey.store.close()).await.is_err() {
+            tracing::warn!("the store did not close in time");
+        }
     }
 }
 
@@ -306,7 +323,7 @@ async fn prepare_schema(config: &Config, store: &SqlStore) -> Result<(), AppErro
 async fn listen(
     config: &Config,
     doors: &Doors,
-    stop: &CancellationToken,
+    leaving: &server::Leaving,
     tasks: &TaskTracker,
 ) -> Result<[SocketAddr; 3], AppError> {
     let routers = http::routers(doors);
@@ -345,7 +362,7 @@ async fn listen(
             router,
             limits,
             doors.journey.metrics.clone(),
-            stop.clone(),
+            leaving.clone(),
         ));
     }
     Ok(wanted.map(|address| real.get(&address).copied().unwrap_or(address)))

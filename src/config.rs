@@ -103,6 +103,8 @@ pub struct Server {
     pub body_seconds: u64,
     /// Seconds for a whole request.
     pub request_seconds: u64,
+    /// Seconds to go on serving while balancers notice that we leave.
+    pub drain_grace_seconds: u64,
     /// Seconds to wait for what is in flight.
     pub drain_seconds: u64,
     /// Whether metrics want a key.
@@ -267,6 +269,12 @@ impl Config {
             ("server.header_seconds", server.header_seconds, 1, 300),
             ("server.body_seconds", server.body_seconds, 1, 300),
             ("server.request_seconds", server.request_seconds, 1, 300),
+            (
+                "server.drain_grace_seconds",
+                server.drain_grace_seconds,
+                0,
+                300,
+            ),
             ("server.drain_seconds", server.drain_seconds, 1, 300),
             (
                 "server.connections",

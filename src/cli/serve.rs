@@ -16,7 +16,7 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
         reason = app.journey.store.broken() => end(&reason),
     }
     tracing::info!("stopping: finishing what is in flight");
-    app.stop().await;
+    app.leave().await;
     tracing::info!("stopped");
     Ok(())
 }

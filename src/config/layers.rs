@@ -58,7 +58,10 @@ pub(super) fn overlay(table: &mut toml::Table, key: &str, value: &str) -> Result
         }
         Some(_) => return Err(wrong("cannot be set by a variable")),
         // A secret may look like a number and is none.
-        None if last.contains("secret") || last.contains("token") || last.contains("password") => {
+        None if ["secret", "token", "password", "inbound_key"]
+            .iter()
+            .any(|word| last.contains(word)) =>
+        {
             text()
         }
         None => match (value.parse::<i64>(), value.parse::<bool>()) {

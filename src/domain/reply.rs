@@ -15,6 +15,8 @@ pub enum ReplyKind {
     Button,
     /// A post of our own page.
     Click,
+    /// A mail that answers ours.
+    Mail,
 }
 
 impl ReplyKind {
@@ -25,6 +27,7 @@ impl ReplyKind {
             Self::Key => "key",
             Self::Button => "button",
             Self::Click => "click",
+            Self::Mail => "mail",
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Secrets that prove something: link tokens, attempt tokens, page views. Made from one key, so that the same request has
+//! Secrets that prove something: link tokens, attempt tokens, the names of mails, page views. Made from one key, so that the same request has
 //! the same link however often it is rendered, and kept in the store only as hashes.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use super::id::RequestId;
+use super::id::{DeskId, RequestId};
 use super::time::Timestamp;
 
 /// What is kept of a token: enough to recognise it, useless to whoever reads the database.
@@ -54,6 +54,30 @@ impl TokenMint {
         )
     }
 
+    /// The name of a request's mail, for its Message-ID: desk and request in clear, and a proof that the name was made here, so
+    /// that only who has the mail can answer it or send it back. Small letters, digits and dashes: systems that lower-case a
+    /// Message-ID do no harm.
+    pub fn mail(&self, desk: DeskId, request: RequestId) -> String {
+        let (desk, request) = (desk.uuid(), request.uuid());
+        let proof = self.proof("mail", &[desk.as_bytes(), request.as_bytes()]);
+        let (desk, request) = (desk.simple(), request.simple());
+        format!("{desk}-{request}-{}", hex::encode(&proof[..10]))
+    }
+
+    /// Whose mail it is, if the name was made here.
+    pub fn read_mail(&self, name: &str) -> Option<(DeskId, RequestId)> {
+        let mut parts = name.splitn(3, '-');
+        let mut id = || {
+            let hex = parts.next().filter(|hex| hex.len() == 32)?;
+            uuid::Uuid::try_parse(hex).ok()
+        };
+        let (desk, request) = (DeskId::from_uuid(id()?), RequestId::from_uuid(id()?));
+        let expected = self.mail(desk, request);
+        let genuine: bool =
+            subtle::ConstantTimeEq::ct_eq(name.as_bytes(), expected.as_bytes()).into();
+        genuine.then_some((desk, request))
+    }
+
     /// A one-time value for one showing of the page behind `link`, good for a day.
     pub fn view(&self, link: &str, now: Timestamp, random: [u8; 8]) -> String {
         let nonce = format!("{:x}.{}", now.as_millis(), hex::encode(random));
@@ -76,8 +100,12 @@ impl TokenMint {
         genuine && made.is_some_and(|made| now.as_millis() - made <= VIEW_MAX_AGE_MS)
     }
 
-    /// Parts are separated by their lengths, so that no two lists of parts give the same text.
     fn token(&self, purpose: &str, parts: &[&[u8]]) -> String {
+        base62(u128::from_be_bytes(self.proof(purpose, parts)))
+    }
+
+    /// Parts are separated by their lengths, so that no two lists of parts give the same proof.
+    fn proof(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 16] {
         let mut mac = keyed(&self.key);
         mac.update(purpose.as_bytes());
         for part in parts {
@@ -86,7 +114,7 @@ impl TokenMint {
         }
         let mut first = [0; 16];
         first.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        base62(u128::from_be_bytes(first))
+        first
     }
 }
 
@@ -126,6 +154,32 @@ mod tests {
         assert_eq!(mint.link(a).len(), 22);
         assert!(mint.link(a).bytes().all(|b| b.is_ascii_alphanumeric()));
         assert_eq!(base62(u128::MAX).len(), 22);
+    }
+
+    #[test]
+    fn a_mails_name_leads_back_to_its_request_and_to_no_other() {
+        let mint = TokenMint::new([1; 32]);
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let (desk, request) = (DeskId::new(now, [1; 10]), RequestId::new(now, [2; 10]));
+        let name = mint.mail(desk, request);
+        assert_eq!(mint.read_mail(&name), Some((desk, request)));
+        let small = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        assert!(name.bytes().all(small) && name.len() == 86, "{name}");
+        let other = TokenMint::new([2; 32]).mail(desk, request);
+        let swapped = mint.mail(desk, RequestId::new(now, [3; 10]));
+        let (proof, swapped) = (&name[66..], &swapped[..66]);
+        for forged in [
+            "",
+            "-",
+            "--",
+            &name[1..],
+            &name[..85],
+            &other,
+            &format!("{swapped}{proof}"),
+            &format!("{name}0"),
+        ] {
+            assert_eq!(mint.read_mail(forged), None, "{forged}");
+        }
     }
 
     #[test]

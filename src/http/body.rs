@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -23,12 +23,36 @@ pub(super) async fn read(body: Body, limit: usize, within: Duration) -> Result<B
             "too_large",
             format!("The body must not be longer than {limit} bytes."),
         )),
-        Ok(Err(_)) => Err(Problem::new(
-            "malformed_json",
-            "The body ended before it was complete.",
-        )),
+        Ok(Err(_)) => Err(incomplete()),
         Err(_) => Err(Problem::new("timeout", "")),
     }
+}
+
+/// The first `limit` bytes of the body. The rest is read too, so that the client gets its answer, and thrown away.
+pub(super) async fn read_start(
+    mut body: Body,
+    limit: usize,
+    within: Duration,
+) -> Result<Bytes, Problem> {
+    let mut kept = BytesMut::new();
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| incomplete())?.into_data() else {
+                continue;
+            };
+            let room = limit.saturating_sub(kept.len()).min(data.len());
+            kept.extend_from_slice(&data[..room]);
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(within, reading).await {
+        Ok(read) => read.map(|()| kept.freeze()),
+        Err(_) => Err(Problem::new("timeout", "")),
+    }
+}
+
+fn incomplete() -> Problem {
+    Problem::new("malformed_json", "The body ended before it was complete.")
 }
 
 /// Refuses a body of another media type than `expected`.

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::error::Problem;
 use super::{Doors, Path, body};
-use crate::provider::{Hook, HookError};
+use crate::provider::{Hook, HookError, Intake};
 
 pub(super) fn router() -> Router<Doors> {
     Router::new().route("/hooks/{provider}/{*path}", any(hook))
@@ -30,27 +30,33 @@ async fn hook(
         .named(&provider)
         .cloned()
         .ok_or_else(Problem::not_found)?;
-    let bytes = body::read(raw, body::LARGE, doors.body_deadline).await?;
-    let hook = Hook {
+    let mut hook = Hook {
         method: method.as_str(),
         path: &path,
         target: uri.path_and_query().map_or("/", |target| target.as_str()),
         query: uri.query().unwrap_or_default(),
         headers: &headers,
-        body: &bytes,
+        body: &[],
     };
     let hooks = &doors.journey.metrics.hooks;
     let count = |result: &str| {
         hooks.with_label_values(&[provider.name(), result]).inc();
     };
-    let inbound = provider.inbound(&hook).inspect_err(|error| {
+    let refused = |error: &HookError| {
         count(match error {
             HookError::Forged => "forged",
             HookError::Unknown => "unknown",
             HookError::Malformed { .. } => "malformed",
         });
         tracing::warn!(provider = provider.name(), %error, "a hook was refused");
-    })?;
+    };
+    let within = doors.body_deadline;
+    let bytes = match provider.admit(&hook).inspect_err(refused)? {
+        Intake::Whole => body::read(raw, body::LARGE, within).await?,
+        Intake::Start(limit) => body::read_start(raw, limit, within).await?,
+    };
+    hook.body = &bytes;
+    let inbound = provider.inbound(&hook).inspect_err(refused)?;
     let answer = doors.journey.receive(provider.as_ref(), &inbound).await?;
     count("taken");
     let reply = provider.answer(&inbound, &answer);

@@ -5,7 +5,6 @@
 //! but for `app`, which merges the routers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -13,6 +12,7 @@ use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, header};
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -48,7 +48,7 @@ pub struct Doors {
     /// Whether `/metrics` holds the totals too: with one process there is nothing to keep apart.
     pub totals_in_metrics: bool,
     /// Set while we drain: a balancer shall send no more.
-    pub draining: Arc<AtomicBool>,
+    pub draining: CancellationToken,
 }
 
 impl Doors {
@@ -62,7 +62,7 @@ impl Doors {
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
     }
 }
 

@@ -48,21 +48,38 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// After an error of the listener itself, such as no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` on `listener` until `stop`, then drains.
+/// When a listener stops, in two steps.
+#[derive(Debug, Clone, Default)]
+pub struct Leaving {
+    /// The first: everything is still served, but each connection ends after its next answer, so that who keeps connections
+    /// moves on to another replica without losing a request.
+    pub draining: CancellationToken,
+    /// The second: no new connections, idle ones are closed, what is in flight is finished.
+    pub closed: CancellationToken,
+}
+
+/// Serves `router` on `listener` until it is closed, and finishes what is in flight.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
     metrics: Metrics,
-    stop: CancellationToken,
+    leaving: Leaving,
 ) {
-    let graceful = GracefulShutdown::new();
-    let tasks = TaskTracker::new();
+    let room = Room {
+        router,
+        limits,
+        metrics,
+        draining: leaving.draining,
+        graceful: GracefulShutdown::new(),
+        tasks: TaskTracker::new(),
+    };
     let all = Arc::new(Semaphore::new(limits.connections));
     let peers = Peers::default();
+    let refused = &room.metrics.http_refused;
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => break,
+            () = leaving.closed.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
@@ -74,34 +91,19 @@ pub async fn serve(
             }
         };
         let Ok(permit) = Arc::clone(&all).try_acquire_owned() else {
-            metrics
-                .http_refused
-                .with_label_values(&["connections"])
-                .inc();
+            refused.with_label_values(&["connections"]).inc();
             continue;
         };
         let Some(seat) = peers.sit(peer.ip(), limits.per_peer) else {
-            metrics
-                .http_refused
-                .with_label_values(&["connections_per_peer"])
-                .inc();
+            refused.with_label_values(&["connections_per_peer"]).inc();
             continue;
         };
-        connection(
-            stream,
-            peer,
-            &router,
-            limits,
-            &metrics,
-            &graceful,
-            &tasks,
-            (permit, seat),
-        );
+        room.seat(stream, peer, (permit, seat));
     }
     drop(listener);
-    tasks.close();
+    room.tasks.close();
     // Idle connections close at once, busy ones after their answer; whoever is still here after the deadline is cut off.
-    if tokio::time::timeout(limits.drain, graceful.shutdown())
+    if tokio::time::timeout(limits.drain, room.graceful.shutdown())
         .await
         .is_err()
     {
@@ -109,50 +111,61 @@ pub async fn serve(
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one private step of the loop above"
-)]
-fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: &Router,
+/// What the connections of a listener share.
+struct Room {
+    router: Router,
     limits: Limits,
-    metrics: &Metrics,
-    graceful: &GracefulShutdown,
-    tasks: &TaskTracker,
-    held: (OwnedSemaphorePermit, Seat),
-) {
-    // Small answers must not wait for more to send.
-    let _ = stream.set_nodelay(true);
-    let router = router.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        async move {
-            let mut request = request.map(Body::new);
-            request
-                .extensions_mut()
-                .insert(axum::extract::ConnectInfo(peer));
-            Ok::<Response, std::convert::Infallible>(answer(router, request, limits.request).await)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let watched = graceful.watch(connection);
-    let open = metrics.http_connections.clone();
-    tasks.spawn(async move {
-        open.inc();
-        // What breaks a connection is the peer's business; what we did wrong is logged where it happened.
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, "a connection ended");
-        }
-        open.dec();
-        drop(held);
-    });
+    metrics: Metrics,
+    draining: CancellationToken,
+    graceful: GracefulShutdown,
+    tasks: TaskTracker,
+}
+
+impl Room {
+    /// Serves one connection, which holds its places until it ends.
+    fn seat(&self, stream: TcpStream, peer: SocketAddr, held: (OwnedSemaphorePermit, Seat)) {
+        // Small answers must not wait for more to send.
+        let _ = stream.set_nodelay(true);
+        let (router, limits) = (self.router.clone(), self.limits);
+        let draining = self.draining.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (router, draining) = (router.clone(), draining.clone());
+            async move {
+                let mut request = request.map(Body::new);
+                request
+                    .extensions_mut()
+                    .insert(axum::extract::ConnectInfo(peer));
+                let mut response = answer(router, request, limits.request).await;
+                if draining.is_cancelled() {
+                    last(&mut response);
+                }
+                Ok::<Response, std::convert::Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let watched = self.graceful.watch(connection);
+        let open = self.metrics.http_connections.clone();
+        self.tasks.spawn(async move {
+            open.inc();
+            // What breaks a connection is the peer's business; what we did wrong is logged where it happened.
+            if let Err(error) = watched.await {
+                tracing::debug!(%error, "a connection ended");
+            }
+            open.dec();
+            drop(held);
+        });
+    }
+}
+
+/// Makes this the last answer of its connection.
+fn last(response: &mut Response) {
+    let close = header::HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
 }
 
 async fn answer(router: Router, request: Request<Body>, within: Duration) -> Response {
@@ -162,10 +175,7 @@ async fn answer(router: Router, request: Request<Body>, within: Duration) -> Res
         Err(_) => {
             // The handler is dropped here. What it handed to the store stands or not, as for any lost connection.
             let mut response = Problem::new("unavailable", "It took too long.").into_response();
-            response.headers_mut().insert(
-                header::CONNECTION,
-                header::HeaderValue::from_static("close"),
-            );
+            last(&mut response);
             response
         }
     }

@@ -128,6 +128,11 @@ pub trait Provider: Send + Sync {
     /// A failure here is proof that nothing was sent, which is why it happens before the point of no return.
     async fn open(&self, parcel: &Parcel) -> Result<Box<dyn Line>, Outcome>;
 
+    /// Looks at a hook whose body is not read yet (and is empty here): whether it may come in, and how much of it.
+    fn admit(&self, _hook: &Hook<'_>) -> Result<Intake, HookError> {
+        Ok(Intake::Whole)
+    }
+
     /// Reads a call of ours from the provider: proves that it is genuine, then turns it into our words.
     fn inbound(&self, hook: &Hook<'_>) -> Result<Inbound, HookError>;
 
@@ -184,7 +189,7 @@ pub struct Parcel {
     pub message: Message,
     /// Names this attempt in callback addresses.
     pub attempt_token: String,
-    /// Names the request, the same for each attempt: what a Message-ID is made of.
+    /// Names the request in a Message-ID, the same for each attempt: it leads back to the request and cannot be guessed.
     pub request: String,
     /// Seconds after which carrying it makes no sense any more.
     pub valid_seconds: u32,
@@ -207,6 +212,15 @@ pub struct Hook<'a> {
     pub headers: &'a http::HeaderMap,
     /// The body.
     pub body: &'a [u8],
+}
+
+/// How much of a hook's body is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intake {
+    /// All of it, within the limit for every body.
+    Whole,
+    /// At most so many bytes; what comes after them is thrown away.
+    Start(usize),
 }
 
 /// Why a hook is refused.
@@ -267,6 +281,33 @@ pub enum Inbound {
         provider_id: String,
         /// The news.
         status: Status,
+    },
+    /// A mail that came back to the address that we ask from.
+    Mail {
+        /// The Message-IDs that it refers to, in small letters and without brackets, the likeliest first.
+        refers_to: Vec<String>,
+        /// Its own Message-ID, or what stands for it: the same mail always has the same.
+        id: String,
+        /// What it is.
+        returned: Returned,
+    },
+}
+
+/// What a mail that came back is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Returned {
+    /// A mail server's news of what we sent.
+    News(Status),
+    /// A complaint that the mail was not wanted, by way of the contact's mail service.
+    Complaint,
+    /// Written by a machine: out-of-office notes, receipts, lists, newsletters. Never an answer.
+    Automatic,
+    /// Written by a person.
+    Answer {
+        /// Whom it says it comes from.
+        from: Address,
+        /// The writer's own words, without what they quote and without their signature. May be empty.
+        words: String,
     },
 }
 

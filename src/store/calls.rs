@@ -106,6 +106,8 @@ pub enum Find {
     Link(TokenHash),
     /// By the token of an attempt.
     Attempt(TokenHash),
+    /// By itself: a name that was proved to be ours, such as that of a mail.
+    Request(DeskId, RequestId),
 }
 
 /// A reply on its way into the store.

@@ -24,7 +24,6 @@ macro_rules! hold {
 }
 
 const HOLD: Sql = Sql::each(hold!(now!(sqlite)), hold!(now!(postgres)));
-const RELEASE: Sql = Sql::both("update duties set until = 0 where owner = $1");
 const MARK: Sql = Sql::both("update duties set mark = $3 where name = $1 and fence = $2");
 
 /// A desk's own row comes first in every transaction, so that two of them wait for each other in one order.
@@ -67,7 +66,6 @@ const FORGET_STRAYS: Sql = Sql::both("delete from strays where at < $1");
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("duty.hold", HOLD),
-    ("duty.release", RELEASE),
     ("duty.mark", MARK),
     ("duty.count", COUNT),
     ("duty.uncount", UNCOUNT),
@@ -95,12 +93,6 @@ impl Inner {
         };
         tx.commit().await?;
         Ok(duty)
-    }
-
-    pub(super) async fn release_duties(&self, owner: &str) -> Result<(), StoreError> {
-        let mut tx = self.database.begin().await?;
-        tx.execute(RELEASE, &[Value::Text(owner)]).await?;
-        tx.commit().await
     }
 
     pub(super) async fn mark_duty(

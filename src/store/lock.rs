@@ -94,6 +94,11 @@ const ANSWERED_ATTEMPT: Sql = answered!(
     "for update of requests"
 );
 
+const ANSWERED_ID: Sql = answered!(
+    "where requests.desk_id = $1 and requests.id = $3",
+    "for update of requests"
+);
+
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("lock.by_id", BY_ID),
@@ -103,6 +108,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("lock.answered_pair", ANSWERED_PAIR),
     ("lock.answered_link", ANSWERED_LINK),
     ("lock.answered_attempt", ANSWERED_ATTEMPT),
+    ("lock.answered_id", ANSWERED_ID),
 ];
 
 /// A locked request, with the columns that are no noun's business.
@@ -186,6 +192,7 @@ impl Inner {
             }
             Find::Link(hash) => tx.row(BY_LINK, &[Value::Bytes(&hash.0)]).await?,
             Find::Attempt(hash) => tx.row(BY_ATTEMPT, &[Value::Bytes(&hash.0)]).await?,
+            Find::Request(desk, id) => return self.lock_id(tx, *desk, *id).await,
         };
         row.as_ref().map(|row| self.held(row)).transpose()
     }
@@ -245,6 +252,10 @@ impl Inner {
             Find::Attempt(hash) => {
                 tx.row(ANSWERED_ATTEMPT, &[Value::Bytes(&hash.0), provider_id])
                     .await
+            }
+            Find::Request(desk, id) => {
+                let (desk, id) = (Value::Id(desk.uuid()), Value::Id(id.uuid()));
+                tx.row(ANSWERED_ID, &[desk, provider_id, id]).await
             }
         }
     }

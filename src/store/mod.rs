@@ -170,6 +170,8 @@ pub trait Store: Send + Sync {
     async fn dispatch(&self, dispatch: Dispatch) -> Result<Permission, StoreError>;
     /// Records what came of sending. `false` if the worker was fenced out or evidence was faster.
     async fn report(&self, report: Report) -> Result<bool, StoreError>;
+    /// Puts back into the queue what this worker has claimed and not begun to send; how many.
+    async fn release(&self, owner: &str) -> Result<u64, StoreError>;
     /// Ends every lease: for a start on a database that only this process works on.
     async fn take_over(&self) -> Result<(), StoreError>;
     /// Settles what dead workers left behind: claims go back to the queue, what may have been sent becomes unknown.
@@ -197,8 +199,6 @@ pub trait Store: Send + Sync {
     ) -> Result<Option<Lease>, StoreError>;
     /// Notes how far a duty has come. `false` if it is not ours any more.
     async fn mark_duty(&self, name: &str, lease: Lease, mark: i64) -> Result<bool, StoreError>;
-    /// Gives back every duty of this owner.
-    async fn release_duties(&self, owner: &str) -> Result<(), StoreError>;
     /// Whether this text of a provider is known to belong to nobody.
     async fn is_stray(&self, provider: &str, provider_id: &str) -> Result<bool, StoreError>;
     /// Remembers that a text of a provider belongs to nobody.

@@ -129,6 +129,10 @@ impl Inner {
                     .row(BY_ATTEMPT, &[Value::Bytes(&hash.0)])
                     .await
             }
+            Find::Request(desk, id) => {
+                let keys = [Value::Id(desk.uuid()), Value::Id(id.uuid())];
+                self.database.row(ONE, &keys).await
+            }
         }
     }
 

@@ -190,7 +190,7 @@ impl Inner {
                 // Two addresses cannot tell desks apart, so what was said between them counts for every desk.
                 let desk = match new.find {
                     Find::Pair(_) => DeskId::from_uuid(uuid::Uuid::nil()),
-                    Find::Link(_) | Find::Attempt(_) => held.request.desk,
+                    Find::Link(_) | Find::Attempt(_) | Find::Request(..) => held.request.desk,
                 };
                 let address = held.request.contact.address.clone();
                 self.put_opt_out(tx, desk, &channel, &address, "reply", now)

@@ -25,6 +25,11 @@ macro_rules! unclaim {
 
 const UNCLAIM: Sql = Sql::each(unclaim!(now!(sqlite)), unclaim!(now!(postgres)));
 
+const RELEASE: Sql = Sql::both(
+    "update requests set delivery = 'queued', lease_until = 0 where delivery = 'claimed' and lease_owner = $1",
+);
+const RELEASE_DUTIES: Sql = Sql::both("update duties set until = 0 where owner = $1");
+
 /// For a database that only this process works on: whoever held something is dead.
 const TAKE_OVER: Sql =
     Sql::both("update requests set lease_until = 0 where delivery in ('claimed', 'dispatching')");
@@ -59,6 +64,8 @@ const END_ATTEMPT: Sql = Sql::both(
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("settle.unclaim", UNCLAIM),
+    ("settle.release", RELEASE),
+    ("settle.release_duties", RELEASE_DUTIES),
     ("settle.take_over", TAKE_OVER),
     ("settle.silent", SILENT),
     ("settle.unwanted", UNWANTED),
@@ -194,6 +201,14 @@ impl Inner {
             },
         };
         self.end_attempt(tx, which, ended, now).await
+    }
+
+    pub(super) async fn release(&self, owner: &str) -> Result<u64, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let released = tx.execute(RELEASE, &[Value::Text(owner)]).await?;
+        tx.execute(RELEASE_DUTIES, &[Value::Text(owner)]).await?;
+        tx.commit().await?;
+        Ok(released)
     }
 
     pub(super) async fn take_over(&self) -> Result<(), StoreError> {

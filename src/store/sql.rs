@@ -282,6 +282,10 @@ impl Store for SqlStore {
         expect!(self.write(Write::Report(report)).await, Written::Reported(recorded) => recorded)
     }
 
+    async fn release(&self, owner: &str) -> Result<u64, StoreError> {
+        self.inner.release(owner).await
+    }
+
     async fn take_over(&self) -> Result<(), StoreError> {
         self.inner.take_over().await
     }
@@ -330,10 +334,6 @@ impl Store for SqlStore {
 
     async fn mark_duty(&self, name: &str, lease: Lease, mark: i64) -> Result<bool, StoreError> {
         self.inner.mark_duty(name, lease, mark).await
-    }
-
-    async fn release_duties(&self, owner: &str) -> Result<(), StoreError> {
-        self.inner.release_duties(owner).await
     }
 
     async fn is_stray(&self, provider: &str, provider_id: &str) -> Result<bool, StoreError> {

@@ -44,6 +44,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("sqlx", &["store/"]),
     ("axum", &["http/", "app.rs"]),
     ("lettre", &["provider/smtp/"]),
+    ("mail_parser", &["provider/smtp/"]),
     ("hyper", &["http/server.rs", "provider/"]),
     ("hyper_util", &["http/server.rs", "provider/"]),
     ("hyper_rustls", &["provider/"]),

@@ -312,6 +312,7 @@ async fn an_operator_sets_up_a_desk_serves_revokes_and_stops() {
         ("SERVER__PUBLIC", address.as_str()),
         ("SERVER__API", &address),
         ("SERVER__ADMIN", &address),
+        ("SERVER__DRAIN_GRACE_SECONDS", "0"),
         ("SERVER__DRAIN_SECONDS", "2"),
     ];
     let mut service = Running::start(here, &["serve"], &settings);

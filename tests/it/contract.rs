@@ -108,7 +108,15 @@ async fn every_provider_keeps_the_contract() {
         let carried = channel::ALL.iter().filter(|c| provider.carries(c.name()));
         assert!(carried.count() > 0, "{row:?} carries nothing");
         let headers = http::HeaderMap::new();
-        for path in ["", "sms", "voice", "voice/TOKEN", "status/TOKEN", "../sms"] {
+        for path in [
+            "",
+            "sms",
+            "mail",
+            "voice",
+            "voice/TOKEN",
+            "status/TOKEN",
+            "../sms",
+        ] {
             for method in ["GET", "POST", "PUT"] {
                 for body in [
                     &b""[..],

@@ -258,3 +258,37 @@ async fn stopping_answers_what_is_in_flight_and_closes_what_is_idle() {
         "nobody listens any more"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_leaves_says_so_and_serves_on_until_it_is_noticed() {
+    let stage = quick(&[("SERVER__DRAIN_GRACE_SECONDS", "1")]).await;
+    let address = stage.app.public;
+    let ask = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut kept = connect(address, ask);
+    let said = head(&mut kept).to_lowercase();
+    assert!(
+        said.starts_with("http/1.1 200") && !said.contains("connection: close"),
+        "{said}"
+    );
+    let ready = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
+    stage.app.drain();
+    assert!(until_closed(connect(address, ready)).starts_with("HTTP/1.1 503"));
+    // Who keeps a connection is answered once more, and told to take another one.
+    let mut body = [0; 3];
+    kept.read_exact(&mut body).unwrap();
+    kept.write_all(ask.as_bytes()).unwrap();
+    let said = until_closed(kept).to_lowercase();
+    assert!(
+        said.starts_with("http/1.1 200") && said.contains("connection: close"),
+        "{said}"
+    );
+    // Whoever has not noticed yet is served as before.
+    stage.ask("sms", ANA, "INC-1").await;
+    let (app, begun) = (stage.app, Instant::now());
+    app.leave().await;
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "it left too early"
+    );
+    assert!(TcpStream::connect(address).is_err());
+}

@@ -27,6 +27,8 @@ mod contract;
 mod crash;
 mod delivery;
 mod email;
+mod email_back;
+mod email_bounce;
 mod email_tls;
 mod faults;
 mod hooks;

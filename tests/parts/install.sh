@@ -8,6 +8,7 @@ debian_parts=(
     /usr/lib/postgresql/15/bin/postgres postgresql
     /usr/bin/prometheus                 prometheus
     /usr/bin/promtool                   prometheus
+    /usr/sbin/haproxy                   haproxy
     /usr/bin/chromium                   chromium
     /usr/bin/chromedriver               chromium-driver
     /usr/lib/python3/dist-packages/aiosmtpd python3-aiosmtpd

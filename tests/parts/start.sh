@@ -135,6 +135,7 @@ export_programs() {
     export ONEFIVE_TEST_AXE=$tools/npm/node_modules/axe-core/axe.min.js
     export ONEFIVE_TEST_PROMETHEUS=/usr/bin/prometheus
     export ONEFIVE_TEST_PROMTOOL=/usr/bin/promtool
+    export ONEFIVE_TEST_HAPROXY=/usr/sbin/haproxy
     export ONEFIVE_TEST_SMTP="/usr/bin/python3 $root/tests/parts/smtp.py"
 }
 
@@ -147,5 +148,6 @@ print_parts() {
     echo "  Prometheus $(/usr/bin/prometheus --version 2>&1 | sed -n "1$word;1p"), promtool $(/usr/bin/promtool --version 2>&1 | sed -n "1$word;1p")"
     echo "  Chromium $(/usr/bin/chromium --version 2>/dev/null | sed -n "1$word;1p"), ChromeDriver $(/usr/bin/chromedriver --version | sed -n "1$word;1p")"
     echo "  Prism $("$tools/npm/node_modules/.bin/prism" --version 2>/dev/null) with Twilio's description $(sed -n 's/.*release \([0-9.]*\),.*/\1/p' "$root/tests/twilio/README.md")"
+    echo "  HAProxy $(/usr/sbin/haproxy -v | sed -n "1$word;1p")"
     echo "  aiosmtpd $(/usr/bin/python3 -c 'import aiosmtpd; print(aiosmtpd.__version__)')"
 }

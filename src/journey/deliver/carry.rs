@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
 use crate::channel::{self, Ask, Message};
@@ -23,8 +24,14 @@ const REPORT_TRIES: u32 = 5;
 
 impl Journey {
     /// Carries one claimed request. What the provider did is told to its breaker.
-    pub(super) async fn carry(&self, provider: &dyn Provider, claim: &Claim, breaker: &Breaker) {
-        let outcome = match carry(self, provider, claim).await {
+    pub(super) async fn carry(
+        &self,
+        provider: &dyn Provider,
+        claim: &Claim,
+        breaker: &Breaker,
+        stop: &CancellationToken,
+    ) {
+        let outcome = match carry(self, provider, claim, stop).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.store_failed(&error);
@@ -58,6 +65,7 @@ async fn carry(
     journey: &Journey,
     provider: &dyn Provider,
     claim: &Claim,
+    stop: &CancellationToken,
 ) -> Result<Option<Outcome>, StoreError> {
     let request = &claim.request;
     let attempt = request.attempts + 1;
@@ -72,6 +80,9 @@ async fn carry(
             return report(journey, provider, claim, sent(attempt, None, outcome)).await;
         }
     };
+    if stop.is_cancelled() {
+        return Ok(None);
+    }
     let committed = Instant::now();
     let recovery = provider.recovery(request.channel.as_str(), &request.sender);
     let dispatch = Dispatch {
@@ -172,7 +183,7 @@ async fn parcel(
         desk: desk.name,
         message,
         attempt_token: token.to_owned(),
-        request: request.id.to_string(),
+        request: journey.mint.mail(request.desk, request.id),
         valid_seconds: u32::try_from(left).unwrap_or(u32::MAX),
         send_at: None,
     }))

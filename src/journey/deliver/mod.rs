@@ -75,7 +75,7 @@ impl Deliverer {
     pub async fn run(&self, stop: CancellationToken) {
         let mut flying = JoinSet::new();
         while !stop.is_cancelled() {
-            if self.launch(&mut flying).await > 0 {
+            if self.launch(&mut flying, &stop).await > 0 {
                 continue;
             }
             tokio::select! {
@@ -87,17 +87,22 @@ impl Deliverer {
             while flying.try_join_next().is_some() {}
         }
         while flying.join_next().await.is_some() {}
+        // What did not reach its point of no return is another worker's at once, not only when the lease ends.
+        if let Err(error) = self.journey.store.release(&self.journey.replica).await {
+            self.journey.store_failed(&error);
+            tracing::warn!(%error, "what was claimed could not be given back; it is when its lease ends");
+        }
     }
 
     /// Carries what is due now, as much as may be under way at once, and returns when all of it is reported; how many requests.
     pub async fn tick(&self) -> usize {
         let mut flying = JoinSet::new();
-        let claimed = self.launch(&mut flying).await;
+        let claimed = self.launch(&mut flying, &CancellationToken::new()).await;
         while flying.join_next().await.is_some() {}
         claimed
     }
 
-    async fn launch(&self, flying: &mut JoinSet<()>) -> usize {
+    async fn launch(&self, flying: &mut JoinSet<()>, stop: &CancellationToken) -> usize {
         let mut launched = 0;
         for lane in &self.lanes {
             let free = lane.free.available_permits();
@@ -114,10 +119,12 @@ impl Deliverer {
                 let permit = Arc::clone(&lane.free).try_acquire_owned();
                 let (journey, provider) = (self.journey.clone(), Arc::clone(&lane.provider));
                 let breaker = Arc::clone(&lane.breaker);
+                let stop = stop.clone();
                 breaker.starts();
                 launched += 1;
                 flying.spawn(async move {
-                    journey.carry(provider.as_ref(), &claim, &breaker).await;
+                    let provider = provider.as_ref();
+                    journey.carry(provider, &claim, &breaker, &stop).await;
                     drop(permit);
                 });
             }

@@ -1,6 +1,7 @@
 //! reply -> rating: what a provider, our page or a chat brings in, read, recorded in one store call, and answered.
 
 mod call;
+mod mail;
 mod page;
 mod text;
 
@@ -69,6 +70,11 @@ impl Journey {
                 }
                 Ok(Answer::Silence)
             }
+            Inbound::Mail {
+                refers_to,
+                id,
+                returned,
+            } => self.mail(provider, refers_to, id, returned).await,
         }
     }
 }

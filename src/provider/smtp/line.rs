@@ -1,9 +1,10 @@
 //! One mail over one SMTP connection, command by command, so that each step's failure is sorted exactly.
 //!
-//! Until the server has asked for the message nothing can have been sent. From the first byte of the message on only a clear
-//! answer counts: a connection lost between the final dot and the answer may hide a mail that was taken (RFC 1047).
+//! Until the final dot is written the server has no mail, whatever fails. From then on only a clear answer counts: a connection
+//! lost between the final dot and the answer may hide a mail that was taken (RFC 1047).
 
 use std::error::Error as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use lettre::transport::smtp::response::Severity;
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
+use super::codes::enhanced;
 use super::message::Ready;
 use super::settings::{Settings, Tls};
 use crate::clock::Clock;
@@ -127,10 +129,26 @@ impl Line for Open {
             Ok(Err(outcome)) => return outcome,
             Err(_) => return not_processed("timeout"),
         }
-        let answer = match timeout(limit, self.connection.message(&self.mail.bytes)).await {
+        // The mail library asks for the next piece of the message when the last one is written, and writes the final dot when
+        // there is none. So until this says that the end was asked for, the server has no complete mail, whatever failed.
+        let ended = AtomicBool::new(false);
+        let end = std::iter::from_fn(|| {
+            ended.store(true, Ordering::SeqCst);
+            None
+        });
+        let pieces = std::iter::once(self.mail.bytes.as_slice()).chain(end);
+        let answer = timeout(limit, self.connection.message_iter(pieces)).await;
+        let doubt = |code: &str| {
+            if ended.load(Ordering::SeqCst) {
+                unknown(code)
+            } else {
+                not_processed(code)
+            }
+        };
+        let answer = match answer {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return clear_no(&error).unwrap_or_else(|| unknown("connection")),
-            Err(_) => return unknown("timeout"),
+            Ok(Err(error)) => return clear_no(&error).unwrap_or_else(|| doubt("connection")),
+            Err(_) => return doubt("timeout"),
         };
         if answer.code().severity != Severity::PositiveCompletion {
             return unknown(&format!("smtp_{}", answer.code()));
@@ -183,7 +201,15 @@ async fn announce(connection: &mut AsyncSmtpConnection, mail: &Ready) -> Result<
 
 /// The outcome if the server said no: 5xx for good, 4xx for now. In both cases it does not have the mail (RFC 5321, 4.2.1).
 fn clear_no(error: &Error) -> Option<Outcome> {
-    let code = format!("smtp_{}", error.status()?);
+    let plain = error.status()?;
+    // "550 5.1.1 No such user": the second code says more, unless the two contradict each other.
+    let text = error.source().map(ToString::to_string);
+    let class = if error.is_permanent() { '5' } else { '4' };
+    let exact = text
+        .as_deref()
+        .and_then(enhanced)
+        .filter(|code| code.starts_with(class));
+    let code = exact.map_or_else(|| format!("smtp_{plain}"), str::to_owned);
     if error.is_permanent() {
         Some(Outcome::Rejected {
             code,

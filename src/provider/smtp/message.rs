@@ -40,7 +40,8 @@ pub(super) fn build(
     };
     let from: Address = from.parse().map_err(|_| rejected("from"))?;
     let to: Address = parcel.to.expose().parse().map_err(|_| rejected("to"))?;
-    let id = format!("<{}@{}>", token(&parcel.request), from.domain());
+    // In small letters all over, because some systems make them so before they name it to us.
+    let id = format!("<{}@{}>", token(&parcel.request), from.domain()).to_lowercase();
     let from_name = settings.from_name.replace("{desk}", &parcel.desk);
     let envelope =
         Envelope::new(Some(from.clone()), vec![to.clone()]).map_err(|_| rejected("envelope"))?;

@@ -1,16 +1,22 @@
-//! Mail through an SMTP server: the desk's own relay or a mail service. It carries `email` and nothing else, and takes no
-//! hooks: the answers come through the rating page. The journey's deliverer first calls [`Provider::open`], then the line.
+//! Mail through an SMTP server: the desk's own relay or a mail service. It carries `email` and nothing else. The journey's
+//! deliverer first calls [`Provider::open`], then the line. Most answers come through the rating page; mail that comes back may
+//! be brought to the hook `mail` as it is (`door` proves who brings it, `inbound` reads it).
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::{
-    Answer, Built, Hook, HookError, HookReply, Inbound, Line, Parcel, Provider, SettingsError,
+    Answer, Built, Explanation, Hook, HookError, HookReply, Inbound, Intake, Line, Parcel,
+    Provider, Returned, SettingsError,
 };
 use crate::domain::contact::{Address, AddressKind};
-use crate::domain::delivery::Outcome;
+use crate::domain::delivery::{Outcome, Status};
+use crate::domain::settling::Recovery;
 
+mod codes;
+mod door;
+mod inbound;
 mod line;
 mod message;
 mod settings;
@@ -72,6 +78,19 @@ impl Provider for Smtp {
         self.0.settings.in_flight
     }
 
+    /// A mail with the same Message-ID is the same mail to whoever has it already, and its links are the same.
+    fn recovery(&self, _channel: &str, _sender: &str) -> Recovery {
+        if self.0.settings.resend {
+            Recovery::Repeat
+        } else {
+            Recovery::Wait
+        }
+    }
+
+    fn explain(&self, code: &str) -> Option<Explanation> {
+        codes::meaning(code).map(codes::Meaning::explained)
+    }
+
     async fn open(&self, parcel: &Parcel) -> Result<Box<dyn Line>, Outcome> {
         // First the mail: one that cannot be built needs no connection.
         let mail = message::build(&self.0.settings, parcel, self.0.clock.now())?;
@@ -83,8 +102,26 @@ impl Provider for Smtp {
         }))
     }
 
-    fn inbound(&self, _hook: &Hook<'_>) -> Result<Inbound, HookError> {
-        Err(HookError::Unknown)
+    fn admit(&self, hook: &Hook<'_>) -> Result<Intake, HookError> {
+        door::check(hook, self.0.settings.inbound_key.as_ref())?;
+        Ok(Intake::Start(inbound::BYTES_MAX))
+    }
+
+    fn inbound(&self, hook: &Hook<'_>) -> Result<Inbound, HookError> {
+        door::check(hook, self.0.settings.inbound_key.as_ref())?;
+        let read = inbound::read(hook.body).ok_or(HookError::Malformed {
+            field: "body",
+            message: "must be a mail with its headers",
+        })?;
+        if let Returned::News(Status::Failed { code, .. }) = &read.returned {
+            let meaning = codes::meaning(code).map_or("not known", |meaning| meaning.text);
+            tracing::info!(code, meaning, "a mail came back");
+        }
+        Ok(Inbound::Mail {
+            refers_to: read.refers_to,
+            id: read.id,
+            returned: read.returned,
+        })
     }
 
     fn answer(&self, _inbound: &Inbound, _answer: &Answer) -> HookReply {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::provider::SettingsError;
@@ -37,6 +37,11 @@ pub(super) struct Settings {
     pub(super) from_name: String,
     /// Where answers to a mail go; to `from` without it.
     pub(super) reply_to: Option<String>,
+    /// What proves that mail which is brought to us is brought by our mail server; without it none is taken.
+    pub(super) inbound_key: Option<SecretString>,
+    /// Whether a mail of which nobody knows if it was taken is sent once more, with the same Message-ID.
+    #[serde(default = "yes")]
+    pub(super) resend: bool,
     /// How we introduce ourselves (EHLO); this machine's name without it.
     hello_name: Option<String>,
     /// Mails on their way at the same time, 1 to 64.
@@ -57,6 +62,9 @@ pub(super) struct Settings {
     ca_file: Option<PathBuf>,
 }
 
+/// The shortest key that mail may be brought with.
+const INBOUND_KEY_MIN: usize = 16;
+
 /// How the connection is protected. Never "if the server offers it": an attacker could take the offer away (RFC 8314).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -72,6 +80,10 @@ pub(super) enum Tls {
 
 fn desk_name() -> String {
     "{desk}".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn two() -> usize {
@@ -137,6 +149,15 @@ impl Settings {
             return Err(SettingsError::new(
                 "hello_name",
                 "must be a host name, such as mail.example.com",
+            ));
+        }
+        let key = self.inbound_key.as_ref().map(SecretString::expose_secret);
+        if key.is_some_and(|key| key.chars().count() < INBOUND_KEY_MIN || key.trim() != key) {
+            return Err(SettingsError::new(
+                "inbound_key",
+                format!(
+                    "must have at least {INBOUND_KEY_MIN} characters and no blank at either end"
+                ),
             ));
         }
         within("in_flight", self.in_flight, 1, 64)?;
@@ -256,6 +277,7 @@ mod tests {
             (465, Tls::Implicit, 4)
         );
         assert!(settings.tls_parameters().unwrap().is_some());
+        assert!(settings.resend && settings.inbound_key.is_none());
     }
 
     #[test]
@@ -279,6 +301,9 @@ mod tests {
             ("password = \"p\"", "username"),
             ("reply_to = \"x\\r\\nBcc: y\"", "reply_to"),
             ("hello_name = \"a b\"", "hello_name"),
+            ("inbound_key = \"short\"", "inbound_key"),
+            ("inbound_key = \" 0123456789abcdef\"", "inbound_key"),
+            ("resend = \"often\"", "boolean"),
             ("in_flight = 0", "in_flight"),
             ("timeout_seconds = 301", "timeout_seconds"),
             ("colour = 1", "colour"),
@@ -314,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_printed_section_does_not_show_the_password() {
-        let settings = read("host = \"localhost\"\nfrom = \"a@example.com\"\nusername = \"u\"\npassword = \"hunter2\"").unwrap();
+        let settings = read("host = \"localhost\"\nfrom = \"a@example.com\"\nusername = \"u\"\npassword = \"hunter2\"\ninbound_key = \"hunter2hunter2hunter2\"").unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
     }
 }

@@ -192,6 +192,70 @@ async fn a_lost_connection_is_a_doubt_only_after_the_message() {
 }
 
 #[tokio::test]
+async fn a_message_whose_end_was_never_written_was_not_sent() {
+    // More than the system's buffers take while nobody reads, so that the end is still to be written when we give up.
+    let mut big = parcel();
+    let Message::Mail(mail) = &mut big.message else {
+        unreachable!()
+    };
+    mail.text = "all that was said. ".repeat(1_500_000);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut table = table(listener.local_addr().unwrap().port());
+    table.insert("timeout_seconds".into(), 1.into());
+    let provider = provider(table, &clock());
+    let (closed, close) = tokio::sync::oneshot::channel::<()>();
+    let unread = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        for answer in ["220 server", HELLO.1, FROM.1, TO.1, DATA.1] {
+            stream
+                .write_all(format!("{answer}\r\n").as_bytes())
+                .await
+                .unwrap();
+            let mut line = String::new();
+            if answer != DATA.1 {
+                stream.read_line(&mut line).await.unwrap();
+            }
+        }
+        close.await.unwrap();
+    };
+    let sending = async {
+        let outcome = provider.open(&big).await.unwrap().send(&big).await;
+        closed.send(()).unwrap();
+        outcome
+    };
+    assert_eq!(tokio::join!(unread, sending).1, not_processed("timeout"));
+}
+
+#[tokio::test]
+async fn the_exact_code_goes_before_the_plain_one_unless_they_contradict() {
+    assert_eq!(
+        outcome_at_rcpt("550 5.1.1 no such user").await,
+        rejected("5.1.1")
+    );
+    assert_eq!(
+        outcome_at_rcpt("550-first line\r\n550 5.7.1 second").await,
+        rejected("5.7.1")
+    );
+    assert_eq!(
+        outcome_at_rcpt("550 4.2.2 what now").await,
+        rejected("smtp_550")
+    );
+    assert_eq!(
+        outcome_at_rcpt("451 4.7.1 greylisted").await,
+        not_processed("4.7.1")
+    );
+    assert_eq!(
+        outcome_at_rcpt("451 see 192.0.2.1").await,
+        not_processed("smtp_451")
+    );
+}
+
+async fn outcome_at_rcpt(answer: &'static str) -> Outcome {
+    outcome(&[HELLO, FROM, (TO.0, answer)], "").await
+}
+
+#[tokio::test]
 async fn an_answer_that_is_no_answer_is_a_doubt_after_the_message_and_none_before() {
     assert_eq!(
         outcome(&[HELLO, FROM, TO, (DATA.0, "250 what")], "").await,

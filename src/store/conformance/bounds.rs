@@ -36,7 +36,7 @@ async fn one_replica_has_a_duty_and_another_takes_it_over_when_the_lease_ends(st
     assert_eq!(theirs, Some(Lease { fence: 2, mark: 7 }));
     let woken = store.mark_duty("tidy", mine.unwrap(), 99).await.unwrap();
     assert!(!woken, "who lost it notes nothing");
-    store.release_duties("b").await.unwrap();
+    store.release("b").await.unwrap();
     let back = store.hold_duty("tidy", "a", 600_000).await.unwrap();
     assert_eq!(back, Some(Lease { fence: 3, mark: 7 }));
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::stage::{EVERY, Stage, WINDOW_MS, after, digit, link, score, text, token, words};
 use crate::domain::delivery::{DeliveryState, Status};
+use crate::domain::id::DeskId;
 use crate::domain::reply::{Effect, ReplyKind, Understood};
 use crate::domain::request::{Request, State};
 use crate::store::dialect::{Sql, Value};
@@ -12,7 +13,7 @@ use crate::store::{Find, NewReply, NewRequest, Replied, Store as _};
 stories!(
     migrated: an_answer_is_counted_once, the_same_message_again_changes_nothing, an_answer_proves_what_came_before_it,
     a_score_may_be_corrected_inside_the_window, the_next_words_are_the_comment, stop_ends_the_request,
-    a_second_unclear_reply_is_known_as_such, a_reply_finds_its_request_by_pair_link_and_attempt,
+    a_second_unclear_reply_is_known_as_such, a_reply_finds_its_request_by_pair_link_attempt_and_id,
     a_click_that_changes_nothing_leaves_no_row, an_answer_to_a_failed_ask_counts_beside_a_newer_one,
     seeing_the_ask_is_recorded_once,
 );
@@ -203,7 +204,7 @@ async fn a_second_unclear_reply_is_known_as_such(stage: Arc<Stage>) {
     );
 }
 
-async fn a_reply_finds_its_request_by_pair_link_and_attempt(stage: Arc<Stage>) {
+async fn a_reply_finds_its_request_by_pair_link_attempt_and_id(stage: Arc<Stage>) {
     let request = stage.sent(stage.trigger()).await;
     stage.sent(stage.trigger()).await;
     let by = |find, id: &str| NewReply {
@@ -231,6 +232,19 @@ async fn a_reply_finds_its_request_by_pair_link_and_attempt(stage: Arc<Stage>) {
             .id,
         request.id
     );
+    let itself = Find::Request(request.desk, request.id);
+    let replied = send(&stage, by(itself.clone(), "itself")).await;
+    assert_eq!((replied.request.id, replied.repeated), (request.id, false));
+    assert!(send(&stage, by(itself.clone(), "itself")).await.repeated);
+    let found = stage.store.find(&itself).await.unwrap().unwrap().0;
+    assert_eq!(found.id, request.id);
+    // A desk is a wall: the right request of another desk is no request.
+    let walled = Find::Request(DeskId::from_uuid(request.id.uuid()), request.id);
+    assert!(stage.store.find(&walled).await.unwrap().is_none());
+    let reached = stage.store.record_reached(walled.clone(), after(1)).await;
+    assert!(reached.unwrap().is_none());
+    let walled = by(walled, "walled");
+    assert!(stage.store.record_reply(walled).await.unwrap().is_none());
     let nobody = by(Find::Link(token(request.id, 1)), "c");
     assert!(stage.store.record_reply(nobody).await.unwrap().is_none());
     let stranger = NewRequest {

@@ -1,15 +1,18 @@
 //! Faults on purpose: what is promised holds while processes die, answers are lost, and the network, the database, its disk and its
 //! clock fail.
 //!
-//! Each story notes what it injected in `target/faults.jsonl`; `ONEFIVE_TEST_SOAK=1` makes the counts ten times bigger.
+//! Each story notes what it injected in `target/faults.jsonl`; `ONEFIVE_TEST_SOAK=1` makes the counts about ten times bigger.
 
 mod clocks;
 mod database;
+mod doors;
 mod double;
 mod files;
 mod kills;
+mod mail;
 mod pauses;
 mod replicas;
+mod rolling;
 mod scene;
 mod sending;
 mod settling;

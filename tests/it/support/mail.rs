@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mail_parser::MessageParser;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// The longest wait for a mail.
@@ -47,6 +51,15 @@ impl Received {
             html: mail.body_html(0).unwrap_or_default().into_owned(),
         }
     }
+}
+
+/// A mail of `tests/mail`, about the mail with this Message-ID (in its brackets).
+pub(crate) fn sample(name: &str, message_id: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mail");
+    let text = std::fs::read_to_string(folder.join(format!("{name}.eml")))
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(text.contains("<ID>"), "{name} is about nothing of ours");
+    text.replace("<ID>", message_id)
 }
 
 /// A running SMTP server with its own directory; it ends when dropped.
@@ -143,5 +156,204 @@ impl Drop for MailServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What a scripted server does instead of taking a mail.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn {
+    /// Where: `CONNECT`, the name of a command, `BODY` (inside of the message) or `.` (after it).
+    at: &'static str,
+    /// Whether the mail is taken all the same.
+    takes: bool,
+    act: Act,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Say(&'static str),
+    Drop,
+    Silent,
+}
+
+impl Turn {
+    /// Answers this.
+    pub(crate) const fn say(at: &'static str, answer: &'static str) -> Self {
+        let act = Act::Say(answer);
+        Self {
+            at,
+            takes: false,
+            act,
+        }
+    }
+
+    /// Closes the connection without an answer.
+    pub(crate) const fn drop(at: &'static str) -> Self {
+        let act = Act::Drop;
+        Self {
+            at,
+            takes: false,
+            act,
+        }
+    }
+
+    /// Never answers.
+    pub(crate) const fn silent(at: &'static str) -> Self {
+        let act = Act::Silent;
+        Self {
+            at,
+            takes: false,
+            act,
+        }
+    }
+
+    /// Takes the mail and does this instead of saying so.
+    const fn taking(act: Act) -> Self {
+        Self {
+            at: ".",
+            takes: true,
+            act,
+        }
+    }
+
+    /// Takes the mail and closes the connection.
+    pub(crate) const fn take_and_drop() -> Self {
+        Self::taking(Act::Drop)
+    }
+
+    /// Takes the mail and says nothing.
+    pub(crate) const fn take_and_silent() -> Self {
+        Self::taking(Act::Silent)
+    }
+
+    /// Takes the mail and says something else.
+    pub(crate) const fn take_and_say(answer: &'static str) -> Self {
+        Self::taking(Act::Say(answer))
+    }
+}
+
+/// What a scripted server has: whom for, and the mail.
+#[derive(Debug, Default)]
+struct Ledger {
+    turn: Option<Turn>,
+    seen: Vec<(String, String)>,
+    taken: Vec<(String, String)>,
+}
+
+/// An SMTP server that goes wrong where it is told to, once, and keeps a ledger of what it took. It ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    /// Its port on 127.0.0.1.
+    pub(crate) port: u16,
+    ledger: Arc<Mutex<Ledger>>,
+    serving: JoinHandle<()>,
+}
+
+impl Scripted {
+    /// Starts it.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ledger = Arc::<Mutex<Ledger>>::default();
+        let kept = Arc::clone(&ledger);
+        let serving = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let turn = kept.lock().unwrap().turn.take();
+                let ledger = Arc::clone(&kept);
+                // What a client that hung up does to us is no news.
+                tokio::spawn(async move { talk(stream, turn, &ledger).await.ok() });
+            }
+        });
+        Self {
+            port,
+            ledger,
+            serving,
+        }
+    }
+
+    /// What to do on the next connection.
+    pub(crate) fn next(&self, turn: Turn) {
+        self.ledger.lock().unwrap().turn = Some(turn);
+    }
+
+    /// The mails to this address that were taken.
+    pub(crate) fn taken(&self, to: &str) -> Vec<String> {
+        let ledger = self.ledger.lock().unwrap();
+        let mails = ledger.taken.iter().filter(|(address, _)| address == to);
+        mails.map(|(_, mail)| mail.clone()).collect()
+    }
+
+    /// The mails to this address that came whole, taken or not.
+    pub(crate) fn seen(&self, to: &str) -> Vec<String> {
+        let ledger = self.ledger.lock().unwrap();
+        let mails = ledger.seen.iter().filter(|(address, _)| address == to);
+        mails.map(|(_, mail)| mail.clone()).collect()
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// One connection.
+async fn talk(
+    stream: TcpStream,
+    turn: Option<Turn>,
+    ledger: &Mutex<Ledger>,
+) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let act = |at: &str| turn.filter(|turn| turn.at == at).map(|turn| turn.act);
+    let mut to = String::new();
+    let (mut command, mut answer) = ("CONNECT".to_owned(), "220 server");
+    loop {
+        match act(&command) {
+            Some(Act::Drop) => return Ok(()),
+            Some(Act::Silent) => {
+                stream.read_to_end(&mut Vec::new()).await?;
+                return Ok(());
+            }
+            Some(Act::Say(other)) => answer = other,
+            None => {}
+        }
+        stream.write_all(format!("{answer}\r\n").as_bytes()).await?;
+        if answer.starts_with("354") {
+            let mut mail = String::new();
+            loop {
+                let mut line = String::new();
+                if stream.read_line(&mut line).await? == 0 || act("BODY").is_some() {
+                    return Ok(());
+                }
+                if line == ".\r\n" {
+                    break;
+                }
+                mail.push_str(&line);
+            }
+            let mut ledger = ledger.lock().unwrap();
+            ledger.seen.push((to.clone(), mail.clone()));
+            if act(".").is_none() || turn.is_some_and(|turn| turn.takes) {
+                ledger.taken.push((to.clone(), mail));
+            }
+            (command, answer) = (".".to_owned(), "250 2.0.0 taken");
+            continue;
+        }
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let word = line.get(..4).unwrap_or_default().to_uppercase();
+        if word == "RCPT" {
+            let after = line.split_once('<').map_or("", |(_, rest)| rest);
+            to = after.split('>').next().unwrap_or_default().to_owned();
+        }
+        answer = match word.as_str() {
+            "EHLO" => "250-server\r\n250 8BITMIME",
+            "DATA" => "354 go on",
+            "QUIT" => "221 bye",
+            _ => "250 2.0.0 ok",
+        };
+        command = word;
     }
 }

@@ -10,6 +10,8 @@ pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
+pub(crate) mod replica;
+pub(crate) mod returned;
 pub(crate) mod sandbox;
 pub(crate) mod stage;
 pub(crate) mod twilio;

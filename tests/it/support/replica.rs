@@ -1,0 +1,211 @@
+//! Processes of the real program that may share a database, are told to stop, and stand behind a real HAProxy.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use http::Request;
+use http_body_util::Full;
+use tokio::time::{interval, timeout};
+
+use super::database::Database;
+use super::program::{Http, once};
+use super::{free_port, part};
+
+/// For a start and for an end. Only a broken service comes near.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How often something is looked at that somebody waits for.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The program with a settings file of its own; it is killed when dropped.
+pub(crate) struct Replica {
+    /// Where it listens, with all three routers.
+    pub(crate) url: String,
+    /// The same as host and port.
+    pub(crate) address: String,
+    config: PathBuf,
+    child: Option<Child>,
+    folder: tempfile::TempDir,
+}
+
+impl Replica {
+    /// Writes the settings: one listener, this database, and `more`, lines such as `channels.sms = "sandbox"`.
+    pub(crate) fn new(database: &Database, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("onefive.toml");
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut settings = String::new();
+        for (name, value) in database.settings() {
+            let (section, key) = name.split_once("__").unwrap();
+            let (section, key) = (section.to_lowercase(), key.to_lowercase());
+            let number = value.parse::<u32>().map(|number| number.to_string());
+            let value = number.unwrap_or_else(|_| format!("{value:?}"));
+            writeln!(settings, "{section}.{key} = {value}").unwrap();
+        }
+        for listener in ["public", "api", "admin"] {
+            writeln!(settings, "server.{listener} = \"{address}\"").unwrap();
+        }
+        writeln!(settings, "server.public_url = \"http://{address}\"\n{more}").unwrap();
+        std::fs::write(&config, settings).unwrap();
+        Self {
+            url: format!("http://{address}"),
+            address,
+            config,
+            child: None,
+            folder,
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onefive"));
+        command.args(arguments).arg("--config").arg(&self.config);
+        command
+    }
+
+    /// Runs a command of the command line; what it printed.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Makes a desk with a key that may do everything; the key as a header's value.
+    pub(crate) fn desk(&self) -> String {
+        self.run(&["desk", "add", "acme", "--name", "Acme IT"]);
+        format!("Bearer {}", self.run(&["key", "create", "--desk", "acme"]))
+    }
+
+    /// What it has logged in all its lives.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) async fn start(&mut self, http: &Http) {
+        let log = self.folder.path().join("log");
+        let log = std::fs::File::options().create(true).append(true).open(log);
+        let mut command = self.command(&["serve"]);
+        command.stdout(Stdio::null()).stderr(log.unwrap());
+        self.child = Some(command.spawn().unwrap());
+        let ready = async {
+            let mut ticks = interval(LOOK);
+            while self.readyz(http).await != Some(200) {
+                ticks.tick().await;
+            }
+        };
+        assert!(
+            timeout(PATIENCE, ready).await.is_ok(),
+            "it does not start: {}",
+            self.log()
+        );
+    }
+
+    /// What `/readyz` answers; `None` if nobody does.
+    pub(crate) async fn readyz(&self, http: &Http) -> Option<u16> {
+        let readyz = Request::get(format!("{}/readyz", self.url)).body(Full::default());
+        Some(once(http, readyz.unwrap()).await?.0)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// SIGTERM: from now on it is leaving.
+    pub(crate) fn terminate(&self) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(sent.success(), "{pid} is gone already");
+    }
+
+    /// Waits until it has ended by itself; how, and how long that took.
+    pub(crate) async fn ended(&mut self) -> (ExitStatus, Duration) {
+        let begun = Instant::now();
+        let child = self.child.as_mut().expect("it runs");
+        let ended = async {
+            let mut ticks = interval(LOOK);
+            loop {
+                ticks.tick().await;
+                if let Some(status) = child.try_wait().unwrap() {
+                    return status;
+                }
+            }
+        };
+        let status = timeout(PATIENCE, ended).await.expect("it ends");
+        self.child = None;
+        (status, begun.elapsed())
+    }
+
+    /// The most memory that was resident at once, in MiB.
+    pub(crate) fn memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() / 1024
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// A real HAProxy on a free port; it ends when dropped.
+pub(crate) struct Balancer {
+    /// Where it listens.
+    pub(crate) url: String,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Balancer {
+    /// Starts it before `servers` (host and port) and waits until it answers. `rules` are lines of its backend, `check` is added
+    /// to each server.
+    pub(crate) async fn start(servers: &[&str], rules: &str, check: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut settings = format!(
+            "global\n  maxconn 2000\ndefaults\n  mode http\n  timeout connect 2s\n  timeout client 30s\n  timeout server 30s\n  \
+             timeout queue 10s\nfrontend doors\n  bind {address}\n  \
+             default_backend replicas\nbackend replicas\n  balance roundrobin\n"
+        );
+        for rule in rules.lines() {
+            writeln!(settings, "  {}", rule.trim()).unwrap();
+        }
+        for (n, server) in servers.iter().enumerate() {
+            writeln!(settings, "  server replica{n} {server} {check}").unwrap();
+        }
+        let config = folder.path().join("haproxy.cfg");
+        std::fs::write(&config, settings).unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let mut command = Command::new(part("ONEFIVE_TEST_HAPROXY"));
+        command.args(["-db", "-f"]).arg(&config);
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut balancer = Self {
+            url: format!("http://{address}"),
+            child,
+            _folder: folder,
+        };
+        let answers = async {
+            let mut ticks = interval(LOOK);
+            while tokio::net::TcpStream::connect(&address).await.is_err() {
+                ticks.tick().await;
+                assert!(balancer.child.try_wait().unwrap().is_none(), "it ended");
+            }
+        };
+        timeout(PATIENCE, answers).await.expect("it listens");
+        balancer
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
