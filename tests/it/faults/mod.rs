@@ -15,3 +15,4 @@ mod replicas;
 mod rolling;
 mod scene;
 mod sending;
+mod settling;

@@ -47,7 +47,7 @@ fn disorder(order: &[usize]) -> f64 {
 story!(
     a_burst_of_refusals_delays_and_neither_loses_nor_repeats,
     async |database: Database| {
-        const REQUESTS: usize = 60;
+        const REQUESTS: usize = 120;
         let kind = kind(&database);
         let stage = Stage::start(database).await;
         let burst = faults::count(12, 40);
@@ -56,7 +56,7 @@ story!(
             assert_eq!(stage.trigger(&trigger).await.status, 202);
         }
         let mut refused = 0;
-        for turn in 0..240 {
+        for turn in 0..500 {
             if turn == 40 {
                 for n in 0..burst {
                     let retry_after = 5 + u32::try_from(n % 3).unwrap() * 5;

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use onefive::domain::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{ACCOUNT, Behaviour, Listing};
+use super::{ACCOUNT, Behaviour, Listing, MESSAGING_SERVICE};
 
 /// The number that a Messaging Service sends from.
 pub(crate) const POOL_NUMBER: &str = "+14155550190";
@@ -83,7 +83,7 @@ impl Heard {
     fn shown(&self) -> Value {
         json!({
             "sid": self.sid, "account_sid": ACCOUNT, "api_version": "2010-04-01", "direction": "inbound",
-            "to": self.to, "from": self.from, "messaging_service_sid": null, "body": self.body, "status": "received",
+            "to": self.to, "from": self.from, "messaging_service_sid": (self.to == POOL_NUMBER).then_some(MESSAGING_SERVICE), "body": self.body, "status": "received",
             "num_segments": "1", "num_media": "0", "price": null, "price_unit": "USD", "error_code": null, "error_message": null,
             "date_created": rfc2822(self.created), "date_updated": rfc2822(self.created), "date_sent": rfc2822(self.created),
             "uri": format!("/2010-04-01/Accounts/{ACCOUNT}/Messages/{}.json", self.sid), "subresource_uris": {},

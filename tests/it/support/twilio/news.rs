@@ -13,8 +13,8 @@ use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, Full};
 use sha1::Sha1;
 
-use super::ledger::{Heard, SentMessage};
-use super::{ACCOUNT, FakeTwilio, State, TOKEN};
+use super::ledger::{Heard, POOL_NUMBER, SentMessage};
+use super::{ACCOUNT, FakeTwilio, MESSAGING_SERVICE, State, TOKEN};
 
 /// The service under test, as Twilio sees it.
 #[derive(Debug, Clone)]
@@ -103,7 +103,7 @@ impl FakeTwilio {
         body: &str,
     ) -> Option<(u16, String)> {
         self.hear(sid, from, to, body);
-        let params = [
+        let mut params = vec![
             ("ToCountry", "US"),
             ("FromCity", ""),
             ("MessageSid", sid),
@@ -116,6 +116,9 @@ impl FakeTwilio {
             ("Body", body),
             ("ApiVersion", "2010-04-01"),
         ];
+        if to == POOL_NUMBER {
+            params.push(("MessagingServiceSid", MESSAGING_SERVICE));
+        }
         self.state.tell(service, "/hooks/twilio/sms", &params).await
     }
 
