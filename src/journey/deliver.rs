@@ -28,7 +28,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const CLAIM_SHARE: usize = 16;
 /// How often a report is repeated while the database does not answer: over 15 seconds, for a restart or a fail-over, and less than a
 /// drain may take. After that the sweeper makes it unknown.
-const REPORT_TRIES: u32 = 8;
+const REPORT_TRIES: u32 = 17;
 
 /// The worker that carries what is due.
 #[derive(Debug)]
@@ -281,7 +281,9 @@ async fn report(
                 return Ok(());
             }
             Err(error) if error.may_pass() && tried < REPORT_TRIES => {
-                tokio::time::sleep(Duration::from_millis(200 << tried.min(4))).await;
+                // While the database is away a try costs nothing, and it may be there for a moment only.
+                let pause = Duration::from_millis(200 << tried.min(3));
+                tokio::time::sleep(pause.min(Duration::from_secs(1))).await;
             }
             Err(error) => return Err(error),
         }
