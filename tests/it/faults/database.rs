@@ -88,7 +88,7 @@ impl Scene {
             "back after {gap:?}: {}",
             self.program.log()
         );
-        load.more(100).await;
+        load.more(300).await;
         gap
     }
 

@@ -96,7 +96,7 @@ async fn a_full_disk_refuses_and_loses_nothing() {
     program.start(&client()).await;
     let ballast = small.0.path().join("ballast");
     let rounds = count(3, 12);
-    let load = begin(&program, &key, BULK);
+    let load = begin(&program, &key, 100);
     let bearer = format!("Bearer {key}");
     for _ in 0..rounds {
         load.more(40).await;
@@ -244,7 +244,7 @@ async fn the_log_is_bounded_and_a_stuck_reader_is_seen() {
     for _ in 0..readers {
         // Without the reader, a few checkpoints' worth of writes leave the log as it was.
         let before = changes_of(&file, &load, 3).await;
-        assert!(before < 16 * MIB, "{before}");
+        assert!(before <= 16 * MIB, "{before}");
         let mut reader = SqliteConnection::connect(&format!("sqlite:{}?mode=ro", file.display()))
             .await
             .unwrap();
@@ -285,7 +285,7 @@ async fn the_log_is_bounded_and_a_stuck_reader_is_seen() {
     assert_eq!((outcome.refused.len(), outcome.unheard), (0, 0));
     whole(&database, &outcome).await;
     let result = format!(
-        "gauge rose to {} MiB and fell below 16, {}",
+        "gauge rose to {} MiB and fell to 16 or less, {}",
         most / MIB,
         outcome.summary()
     );
