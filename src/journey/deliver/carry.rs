@@ -21,7 +21,7 @@ use crate::store::{Claim, Dispatch, Permission, Report, Second, StoreError};
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How often a report is repeated while the database does not answer: over 15 seconds, for a restart or a fail-over, and less than a
 /// drain may take. After that the sweeper makes it unknown.
-const REPORT_TRIES: u32 = 8;
+const REPORT_TRIES: u32 = 17;
 
 impl Journey {
     /// Carries one claimed request. What the provider did is told to its breaker.
@@ -247,7 +247,9 @@ async fn report(
                 return Ok(Some(outcome));
             }
             Err(error) if error.may_pass() && tried < REPORT_TRIES => {
-                tokio::time::sleep(Duration::from_millis(200 << tried.min(4))).await;
+                // While the database is away a try costs nothing, and it may be there for a moment only.
+                let pause = Duration::from_millis(200 << tried.min(3));
+                tokio::time::sleep(pause.min(Duration::from_secs(1))).await;
             }
             Err(error) => return Err(error),
         }

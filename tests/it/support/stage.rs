@@ -139,6 +139,14 @@ impl Stage {
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
+    /// Takes a request back.
+    pub(crate) async fn cancel(&self, id: &str) -> Answer {
+        let bearer = format!("Bearer {}", self.key);
+        let url = format!("{}/v1/requests/{id}/cancel", self.url);
+        let headers = [("authorization", bearer.as_str())];
+        http::send(::http::Method::POST, &url, &headers, "").await
+    }
+
     /// A GET of the desk's API.
     pub(crate) async fn api(&self, path: &str) -> Value {
         let bearer = format!("Bearer {}", self.key);

@@ -182,6 +182,11 @@ impl FakeTwilio {
         self.state.with(|ledger| ledger.plan.push_back(behaviour));
     }
 
+    /// Forgets what was planned and has not been met: from now on everything works.
+    pub(crate) fn forget_plan(&self) {
+        self.state.with(|ledger| ledger.plan.clear());
+    }
+
     /// Plans how the next list is answered; repeated calls plan the ones after it.
     pub(crate) fn next_list(&self, listing: Listing) {
         self.state.with(|ledger| ledger.listings.push_back(listing));

@@ -1,0 +1,132 @@
+//! What holds whatever goes wrong elsewhere: a provider that is down gets few messages, a day has a ceiling of sends, and one replica
+//! at a time does a scheduled duty.
+
+use crate::story;
+use crate::support::database::Database;
+use crate::support::http;
+use crate::support::stage::{ANA, Stage};
+use crate::support::twilio::Behaviour;
+
+fn number(n: usize) -> String {
+    format!("+1415777{n:04}")
+}
+
+/// The value of a series of the process's own metrics.
+async fn own(stage: &Stage, series: &str) -> f64 {
+    let metrics = http::get(&format!("{}/metrics", stage.url)).await.body;
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{series} is not in\n{metrics}"))
+        .parse()
+        .unwrap()
+}
+
+story!(
+    a_provider_that_is_down_gets_few_messages_and_the_others_go_on,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let open = r#"onefive_provider_circuit_open{provider="twilio"}"#;
+        assert!(own(&stage, open).await.abs() < f64::EPSILON);
+        // An hour in which every answer is lost, with a new request every ten seconds.
+        for n in 0..360 {
+            stage.twilio.next(Behaviour::Fail500WithoutAccept);
+            stage.ask("sms", &number(n), &format!("INC-{n}")).await;
+            if n == 100 {
+                stage.ask("email", "ana@example.com", "MAIL-1").await;
+            }
+            stage.pass(10);
+            stage.deliver().await;
+        }
+        assert_eq!(stage.mail.mails().len(), 1, "mail is not concerned");
+        let tried = stage.twilio.requests();
+        assert!(tried < 60, "{tried} of 360 were put at risk");
+        assert!((own(&stage, open).await - 1.0).abs() < f64::EPSILON);
+        // What waits is still there, and goes out when the provider is back.
+        stage.twilio.forget_plan();
+        stage.pass(121);
+        for _ in 0..200 {
+            stage.deliver().await;
+        }
+        assert!(own(&stage, open).await.abs() < f64::EPSILON);
+        assert_eq!(stage.twilio.messages().len(), 360 - tried);
+        let queue = stage.metric(r#"onefive_deliveries{state="queued"}"#).await;
+        assert!(queue.abs() < f64::EPSILON);
+        // What was put at risk is looked for, and lost when it is nowhere.
+        for _ in 0..200 {
+            stage.pass(10);
+            stage.app.journey.settle_due().await.unwrap();
+        }
+        let lost = stage.metric(r#"onefive_deliveries{state="lost"}"#).await;
+        assert!((lost - f64::from(u32::try_from(tried).unwrap())).abs() < f64::EPSILON);
+        stage.finish().await;
+    }
+);
+
+story!(
+    a_person_is_not_written_to_above_the_ceiling_of_a_day,
+    async |database: Database| {
+        let stage = Stage::with(database, &[("REQUESTS__SENDS_PER_ADDRESS", "2")]).await;
+        for n in 0..3 {
+            let id = stage.ask("sms", ANA, &format!("INC-{n}")).await;
+            stage.deliver().await;
+            let request = stage.request(&id).await;
+            if n < 2 {
+                assert_eq!(request["state"], "sent", "{request}");
+                let canceled = stage.cancel(&id).await;
+                assert_eq!(canceled.status, 200, "{canceled:?}");
+            } else {
+                assert_eq!(request["state"], "failed", "{request}");
+                let delivery = &request["delivery"];
+                assert_eq!(delivery["code"], "ceiling_address");
+                assert_eq!(delivery["class"], "ceiling");
+            }
+        }
+        assert_eq!(stage.twilio.messages().len(), 2);
+        let refused = r#"onefive_ceiling_refusals_total{ceiling="address"}"#;
+        assert!((own(&stage, refused).await - 1.0).abs() < f64::EPSILON);
+        stage.finish().await;
+    }
+);
+
+story!(
+    a_providers_code_is_readable_at_the_request,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        for (n, http, code, class) in [
+            (0, 400, 21_211, "invalid_address"),
+            (1, 400, 21_610, "unsubscribed"),
+            (2, 400, 21_408, "account"),
+        ] {
+            stage.twilio.next(Behaviour::Reject { http, code });
+            let id = stage.ask("sms", &number(n), &format!("INC-{n}")).await;
+            stage.deliver().await;
+            let delivery = stage.request(&id).await["delivery"].clone();
+            assert_eq!(delivery["code"], code.to_string());
+            assert_eq!(delivery["class"], class);
+            assert!(delivery["meaning"].as_str().unwrap().len() > 10);
+        }
+        // Twilio says that the second does not want to be written to: that is an opt-out.
+        let body = serde_json::json!({"channel": "sms", "to": number(1), "conversation": "INC-9"});
+        let refused = stage.trigger(&body).await;
+        assert_eq!(refused.json()["reason"], "opted_out");
+        stage.finish().await;
+    }
+);
+
+story!(
+    scheduled_duties_are_done_by_one_replica,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let store = &stage.app.journey.store;
+        let mine = store.hold_duty("reconcile", "another", 60_000).await;
+        assert!(mine.unwrap().is_some());
+        // The list is not asked while another replica has the duty.
+        assert_eq!(stage.app.journey.reconcile().await.unwrap(), 0);
+        assert_eq!(stage.twilio.requests(), 0);
+        store.release("another").await.unwrap();
+        assert_eq!(stage.app.journey.reconcile().await.unwrap(), 0);
+        assert_eq!(stage.twilio.looks(), 1);
+        stage.finish().await;
+    }
+);
