@@ -163,6 +163,8 @@ impl Scene {
                 "update requests set lease_until = 1 where delivery in ('claimed', 'dispatching')";
             self.database.execute(ended).await;
         }
+        // So do the duties that the dead one held.
+        self.database.execute("update duties set until = 1").await;
         self.program.serve(&self.http).await;
         self.at_rest().await;
     }
