@@ -8,6 +8,7 @@ mod database;
 mod doors;
 mod double;
 mod files;
+mod guarded;
 mod kills;
 mod mail;
 mod pauses;

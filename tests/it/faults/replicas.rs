@@ -206,6 +206,7 @@ async fn nothing_acknowledged_is_lost_while_replicas_die() {
     }
     let ended = "update requests set lease_until = 1 where delivery in ('claimed', 'dispatching')";
     database.execute(ended).await;
+    database.execute("update duties set until = 1").await;
     for replica in &mut replicas {
         replica.serve(&http).await;
     }

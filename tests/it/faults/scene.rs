@@ -75,6 +75,9 @@ impl Scene {
         let mut program = Program::twilio(&database, &twilio, OUR_NUMBER);
         let road = format!("http://{}", proxy.address());
         program.set("providers.twilio.base_url", &road);
+        // It looks soon, so that stories need not wait.
+        program.set("settling.looks_seconds", "[1, 2, 3]");
+        program.set("settling.window_seconds", "2");
         // Should it ever panic, its log says where.
         program.env("RUST_BACKTRACE", "1");
         let bearer = format!("Bearer {}", program.desk());
@@ -160,6 +163,8 @@ impl Scene {
                 "update requests set lease_until = 1 where delivery in ('claimed', 'dispatching')";
             self.database.execute(ended).await;
         }
+        // So do the duties that the dead one held.
+        self.database.execute("update duties set until = 1").await;
         self.program.serve(&self.http).await;
         self.at_rest().await;
     }

@@ -7,20 +7,9 @@ use crate::support::faults;
 use crate::support::stage::{OUR_NUMBER, Stage};
 use crate::support::twilio::{Behaviour, Listing, MESSAGING_SERVICE, POOL_NUMBER, SentMessage};
 
-/// The setting that makes a second, revocable attempt at the end.
-const GUARDED: &[(&str, &str)] = &[
-    ("SETTLING__POLICY", "guarded"),
-    (
-        "PROVIDERS__TWILIO__MESSAGING_SERVICE_SID",
-        MESSAGING_SERVICE,
-    ),
-];
 /// By then every look has been made, and a first attempt is given up.
-const WINDOW: i64 = 1_100;
-/// By then a second attempt has gone out, if it was not taken back.
-const SECOND: i64 = 600;
-
-fn kind(database: &Database) -> &'static str {
+pub(super) const WINDOW: i64 = 1_100;
+pub(super) fn kind(database: &Database) -> &'static str {
     match database {
         Database::Sqlite(_) => "SQLite",
         Database::Postgres { .. } => "PostgreSQL",
@@ -32,7 +21,7 @@ fn number(n: usize) -> String {
 }
 
 /// Time passes, and every loop of the service turns.
-async fn turn(stage: &Stage, seconds: i64) {
+pub(super) async fn turn(stage: &Stage, seconds: i64) {
     for _ in 0..seconds / 10 {
         stage.pass(10);
         stage.app.journey.sweep().await.unwrap();
@@ -46,11 +35,11 @@ async fn standing(stage: &Stage, id: &str) -> String {
     request["delivery"]["state"].as_str().unwrap().to_owned()
 }
 
-async fn all_stand(stage: &Stage, ids: &[String], state: &str) {
+pub(super) async fn all_stand(stage: &Stage, ids: &[String], wanted: &str) {
     for id in ids {
         assert_eq!(
             standing(stage, id).await,
-            state,
+            wanted,
             "{}",
             stage.request(id).await
         );
@@ -58,11 +47,16 @@ async fn all_stand(stage: &Stage, ids: &[String], state: &str) {
 }
 
 /// A number for the next customer, counted over a whole story.
-struct Numbers(usize);
+pub(super) struct Numbers(pub(super) usize);
 
 impl Numbers {
     /// So many sends that meet `behaviour`; the requests.
-    async fn meet(&mut self, stage: &Stage, behaviour: Behaviour, count: usize) -> Vec<String> {
+    pub(super) async fn meet(
+        &mut self,
+        stage: &Stage,
+        behaviour: Behaviour,
+        count: usize,
+    ) -> Vec<String> {
         let mut ids = Vec::new();
         for _ in 0..count {
             self.0 += 1;
@@ -85,7 +79,7 @@ impl Numbers {
     }
 
     /// What the numbers of the last sends got.
-    fn got(&self, stage: &Stage, count: usize) -> Vec<usize> {
+    pub(super) fn got(&self, stage: &Stage, count: usize) -> Vec<usize> {
         let last = self.0 - count + 1..=self.0;
         last.map(|n| stage.twilio.delivered_to(&number(n)).len())
             .collect()
@@ -93,17 +87,17 @@ impl Numbers {
 }
 
 /// The newest messages of the double, one for each of the last sends.
-fn newest(stage: &Stage, count: usize) -> Vec<SentMessage> {
+pub(super) fn newest(stage: &Stage, count: usize) -> Vec<SentMessage> {
     let mut messages = stage.twilio.messages();
     messages.split_off(messages.len() - count)
 }
 
-async fn tell(stage: &Stage, message: &SentMessage, word: &str) {
+pub(super) async fn tell(stage: &Stage, message: &SentMessage, word: &str) {
     let answer = stage.twilio.status(&stage.service(), message, word).await;
     assert_eq!(answer.0, 200, "{}", answer.1);
 }
 
-async fn reply(stage: &Stage, message: &SentMessage) {
+pub(super) async fn reply(stage: &Stage, message: &SentMessage) {
     let ours = if message.from == MESSAGING_SERVICE {
         POOL_NUMBER
     } else {
@@ -117,7 +111,7 @@ async fn reply(stage: &Stage, message: &SentMessage) {
 }
 
 /// Nothing was asked twice, and nothing is left to do.
-async fn finish(stage: Stage) {
+pub(super) async fn finish(stage: Stage) {
     assert_eq!(stage.twilio.reached_twice(), Vec::<String>::new());
     stage.finish().await;
 }
@@ -279,149 +273,6 @@ story!(
             count,
             "never bound by a guess; bound by callbacks",
         );
-        finish(stage).await;
-    }
-);
-
-/// Time passes until each of the last sends has a second attempt.
-async fn until_guarded(stage: &Stage, before: usize, count: usize) {
-    for _ in 0..2 * WINDOW / 10 {
-        if stage.twilio.messages().len() == before + count {
-            assert_eq!(seconds(stage, count), vec!["scheduled"; count]);
-            return;
-        }
-        turn(stage, 10).await;
-    }
-    panic!("no second attempt: {:?}", stage.twilio.messages());
-}
-
-/// The state of each of the last second attempts, by Twilio.
-fn seconds(stage: &Stage, count: usize) -> Vec<String> {
-    let second = newest(stage, count);
-    assert!(second.iter().all(|one| one.send_at.is_some()), "{second:?}");
-    second.into_iter().map(|one| one.status).collect()
-}
-
-story!(
-    guarded_asks_once_more_if_the_first_never_happened,
-    async |database: Database| {
-        let kind = kind(&database);
-        let stage = Stage::with(database, GUARDED).await;
-        let mut numbers = Numbers(0);
-        let count = faults::count(6, 30);
-        let ids = numbers
-            .meet(&stage, Behaviour::Fail500WithoutAccept, count)
-            .await;
-        until_guarded(&stage, 0, count).await;
-        turn(&stage, SECOND).await;
-        all_stand(&stage, &ids, "accepted").await;
-        assert_eq!(numbers.got(&stage, count), vec![1; count]);
-        let fault = format!("500 without accepting, guarded, {kind}");
-        faults::record(
-            "F6",
-            &fault,
-            count,
-            "one second attempt each, all arrived once",
-        );
-
-        // If nobody knows of the second one either, there is no third.
-        let ids = numbers
-            .meet(&stage, Behaviour::Fail500WithoutAccept, count)
-            .await;
-        for _ in 0..count {
-            stage.twilio.next(Behaviour::Fail500WithoutAccept);
-        }
-        turn(&stage, 10 * WINDOW).await;
-        all_stand(&stage, &ids, "lost").await;
-        assert_eq!(numbers.got(&stage, count), vec![0; count]);
-        assert_eq!(stage.twilio.requests(), 4 * count);
-        let fault = format!("500 without accepting, twice, guarded, {kind}");
-        faults::record(
-            "F6",
-            &fault,
-            2 * count,
-            "no third attempt, all lost and counted",
-        );
-        finish(stage).await;
-    }
-);
-
-story!(
-    evidence_for_the_first_takes_the_second_back,
-    async |database: Database| {
-        let kind = kind(&database);
-        let stage = Stage::with(database, GUARDED).await;
-        let mut numbers = Numbers(0);
-        let count = faults::count(4, 20);
-        let mut injected = 0;
-        for evidence in ["callback", "list", "reply"] {
-            for taking_back in [
-                Behaviour::Accept,
-                Behaviour::LoseAnswer,
-                Behaviour::Fail500WithoutAccept,
-                Behaviour::TooMany { retry_after: 30 },
-            ] {
-                stage.twilio.lists(Listing::EmptyLie);
-                let ids = numbers.meet(&stage, Behaviour::LoseAnswer, count).await;
-                let first = newest(&stage, count);
-                until_guarded(&stage, stage.twilio.messages().len(), count).await;
-                for _ in 0..count {
-                    stage.twilio.next(taking_back);
-                }
-                for message in &first {
-                    match evidence {
-                        "callback" => tell(&stage, message, "sent").await,
-                        "reply" => reply(&stage, message).await,
-                        _ => stage.twilio.lists(Listing::Truth),
-                    }
-                }
-                turn(&stage, 200).await;
-                assert_eq!(
-                    seconds(&stage, count),
-                    vec!["canceled"; count],
-                    "{evidence}, {taking_back:?}"
-                );
-                turn(&stage, SECOND).await;
-                all_stand(&stage, &ids, "accepted").await;
-                assert_eq!(numbers.got(&stage, count), vec![1; count]);
-                injected += count;
-            }
-        }
-        let ratings = stage.database.number("select count(*) from ratings").await;
-        assert_eq!(ratings, i64::try_from(4 * count).unwrap());
-        let fault = format!("evidence for the first after the second was scheduled, {kind}");
-        let result = "every second attempt taken back, all arrived once";
-        faults::record("F10", &fault, injected, result);
-        finish(stage).await;
-    }
-);
-
-story!(
-    a_second_attempt_in_doubt_is_found_and_taken_back_too,
-    async |database: Database| {
-        let kind = kind(&database);
-        let stage = Stage::with(database, GUARDED).await;
-        let mut numbers = Numbers(0);
-        let count = faults::count(4, 20);
-        stage.twilio.lists(Listing::EmptyLie);
-        let ids = numbers.meet(&stage, Behaviour::LoseAnswer, count).await;
-        let first = newest(&stage, count);
-        for _ in 0..count {
-            stage.twilio.next(Behaviour::LoseAnswer);
-        }
-        until_guarded(&stage, stage.twilio.messages().len(), count).await;
-        stage.twilio.lists(Listing::Truth);
-        for message in &first {
-            tell(&stage, message, "delivered").await;
-        }
-        turn(&stage, 300).await;
-        assert_eq!(seconds(&stage, count), vec!["canceled"; count]);
-        turn(&stage, SECOND).await;
-        all_stand(&stage, &ids, "accepted").await;
-        assert_eq!(numbers.got(&stage, count), vec![1; count]);
-        let fault = format!("answer to the second attempt lost too, {kind}");
-        let result = "found in the list and taken back, all arrived once";
-        faults::record("F10", &fault, 2 * count, result);
         finish(stage).await;
     }
 );

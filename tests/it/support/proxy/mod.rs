@@ -26,7 +26,7 @@ const FULL_AFTER: Duration = Duration::from_millis(100);
 pub(crate) enum Spot {
     /// Once so many bytes have passed; 0 is the first byte.
     After(usize),
-    /// Where this was read. The piece that holds its end does not pass any more.
+    /// Before this word; where it comes in two pieces, before the second one.
     At(&'static [u8]),
 }
 

@@ -156,11 +156,13 @@ impl<'a> Pipe<'a> {
             Some((Spot::After(bytes), _)) => piece.len().min(bytes.saturating_sub(self.passed)),
             Some((Spot::At(word), _)) => {
                 // A word may lie across two pieces.
+                let before = self.tail.len();
                 self.tail.extend_from_slice(piece);
-                let found = self.tail.windows(word.len()).any(|seen| seen == word);
+                let mut seen = self.tail.windows(word.len());
+                let found = seen.position(|seen| seen == word);
                 let keep = self.tail.len().saturating_sub(word.len() - 1);
                 self.tail.drain(..keep);
-                if found { 0 } else { piece.len() }
+                found.map_or(piece.len(), |begin| begin.saturating_sub(before))
             }
         }
     }

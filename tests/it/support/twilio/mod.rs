@@ -277,11 +277,6 @@ impl FakeTwilio {
         self.wait(|ledger| ledger.requests >= n).await;
     }
 
-    /// Returns once at least `n` messages were taken; panics if that takes too long.
-    pub(crate) async fn messages_once(&self, n: usize) {
-        self.wait(|ledger| ledger.messages.len() >= n).await;
-    }
-
     /// Requests that Twilio would not have understood, with the reason. A good test ends with none.
     pub(crate) fn failures(&self) -> Vec<String> {
         self.state.with(|ledger| ledger.failures.clone())
