@@ -114,7 +114,7 @@ impl Law {
                 row.state
             );
             self.before[r] = (row.state, row.delivery);
-            self.messages(world, r, row)?;
+            Self::messages(world, r)?;
             Self::truth(world, r, row)?;
             Self::deadlines(world, r, row)?;
             must!(
@@ -128,7 +128,7 @@ impl Law {
     }
 
     /// Never twice.
-    fn messages(&self, world: &World, r: usize, _row: &Row) -> Result<(), String> {
+    fn messages(world: &World, r: usize) -> Result<(), String> {
         let live = world
             .provider
             .of(r)
@@ -170,11 +170,11 @@ impl Law {
         );
         let answered = row.rating.is_some();
         must!(
-            !(answered
-                && !matches!(
+            !answered
+                || matches!(
                     row.delivery,
                     DeliveryState::Accepted | DeliveryState::Rejected
-                )),
+                ),
             "request {r} is answered, and {:?}",
             row.delivery
         );
@@ -254,7 +254,7 @@ impl Law {
     }
 
     /// What has come about in the end.
-    pub(super) fn at_the_end(self, world: &World) -> Result<(), String> {
+    pub(super) fn at_the_end(world: &World) -> Result<(), String> {
         for (r, row) in world.store.rows.iter().enumerate() {
             must!(!row.state.is_open(), "request {r} ends as {:?}", row.state);
             let ended = matches!(

@@ -64,9 +64,7 @@ fn no_law_is_broken_in_a_million_steps() {
     let (mut steps, mut injected, mut messages, mut ratings, mut worlds) = (0, 0, 0, 0, 0);
     for seed in 1.. {
         let mut world = World::new(seed, None, false);
-        if world.run().is_err() {
-            panic!("{}", story(seed, false));
-        }
+        assert!(world.run().is_ok(), "{}", story(seed, false));
         steps += world.steps;
         injected += world.faults;
         messages += world.provider.ledger.len();

@@ -119,6 +119,15 @@ pub(super) struct About {
     pub(super) doubt: bool,
 }
 
+/// What the point of no return came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Granted {
+    /// The claim is somebody else's, or the request has ended.
+    No,
+    /// Send, and tell the provider to hold it back until then.
+    Send(Option<i64>),
+}
+
 /// What a second attempt has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Second {
@@ -204,7 +213,7 @@ impl Store {
         claims
     }
 
-    /// The point of no return. `None`: not granted; `Some(send_at)`: send.
+    /// The point of no return.
     pub(super) fn dispatch(
         &mut self,
         r: usize,
@@ -212,12 +221,12 @@ impl Store {
         second: Second,
         now: i64,
         clock: i64,
-    ) -> Option<Option<i64>> {
+    ) -> Granted {
         let row = &self.rows[r];
         let forgets = self.mutation == Some(Mutation::ForgetTheFence);
         let held = row.delivery == DeliveryState::Claimed && row.fence == fence;
         if !(held || forgets) || row.state != State::Scheduled || now >= row.expires_at {
-            return None;
+            return Granted::No;
         }
         let send_at = match (row.doubts(), second) {
             (0, _) | (_, Second::Same) => None,
@@ -229,12 +238,12 @@ impl Store {
                     doubt: false,
                 };
                 self.weigh(r, about, &Evidence::NotFound { second: false }, now);
-                return None;
+                return Granted::No;
             }
         };
         let row = &mut self.rows[r];
         if row.lease_until <= clock && !forgets {
-            return None;
+            return Granted::No;
         }
         row.delivery = DeliveryState::Dispatching;
         row.attempts = attempt;
@@ -252,7 +261,7 @@ impl Store {
                 absent_since: None,
             },
         ));
-        Some(send_at)
+        Granted::Send(send_at)
     }
 
     /// What came of a call.

@@ -6,7 +6,7 @@ use onefive::domain::settling::{Doubt, GUARD_MS, Next, Policy, Recovery, Seen};
 
 use super::provider::Meets;
 use super::settle::Finding;
-use super::store::{Attempt, Row, Second, at};
+use super::store::{Attempt, Granted, Row, Second, at};
 use super::world::{Event, World};
 
 /// Whoever was stopped for longer than this before the first byte does not send.
@@ -125,13 +125,13 @@ impl World {
                 self.note(|| format!("{}: the point of no return", name()));
                 let granted = self.commit(|store| store.dispatch(r, which, second, now, clock));
                 match granted {
-                    Some(Some(send_at)) => {
+                    Some(Granted::Send(send_at)) => {
                         let slow = self.fault(30);
                         let ms = self.dice.below(if slow { 20_000 } else { 30 });
                         self.then(index, ms, Stage::Check(clock, send_at));
                     }
                     // Not granted.
-                    Some(None) => {}
+                    Some(Granted::No) => {}
                     // Perhaps it was committed. Nothing is sent, and that is certain.
                     None => {
                         let outcome = Outcome::NotProcessed {
@@ -287,7 +287,9 @@ impl World {
         };
         match doubt.turn(&rules, recovery, at(now)) {
             Next::Look => {}
-            next => return ended(next, Some(doubt)),
+            next @ (Next::Wait(_) | Next::Second | Next::GiveUp) => {
+                return ended(next, Some(doubt));
+            }
         }
         let away = self.now < self.list_away || self.fault(self.plan.no_list);
         let seen = if away {

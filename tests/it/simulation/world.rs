@@ -244,8 +244,7 @@ impl World {
                 self.law_holds()?;
             }
         }
-        let law = std::mem::take(&mut self.law);
-        law.at_the_end(self).map_err(|rule| self.broken(rule))
+        Law::at_the_end(self).map_err(|rule| self.broken(rule))
     }
 
     fn law_holds(&mut self) -> Result<(), Broken> {
