@@ -49,11 +49,11 @@ const INSERT: Insert = insert!(
 );
 pub(super) const ATTEMPT: Insert = insert!(
     "insert into attempts (desk_id, request_id, n, token_hash, provider, provider_id, state, started_at, \
-     ended_at, body_hash, send_at, code, check_at, looks, absent, absent_since)",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, 0)",
+     ended_at, body_hash, send_at, check_at, code, looks, absent, absent_since)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0)",
     "$1::uuid[], $2::uuid[], $3::bigint[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::bigint[], \
-     $9::bigint[], $10::bytea[], $11::bigint[]",
-    ", '', 0, 0, 0, 0",
+     $9::bigint[], $10::bytea[], $11::bigint[], $12::bigint[]",
+    ", '', 0, 0, 0",
     " returning request_id as id"
 );
 
@@ -230,6 +230,7 @@ impl Inner {
                 Value::Int(new.now.as_millis()),
                 Value::Int(new.now.as_millis()),
                 Value::Bytes(b""),
+                Value::Int(0),
                 Value::Int(0),
             ];
             tx.pending.attempts.push(owned(&values));

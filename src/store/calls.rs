@@ -282,6 +282,10 @@ pub struct Check {
     pub attempt: Attempt,
     /// Attempts of the request in doubt.
     pub doubts: i64,
+    /// When the message of a later attempt goes out, if it was told to wait at the provider.
+    pub next_send_at: Option<Timestamp>,
+    /// When the next attempt started, if there was one.
+    pub next_started_at: Option<Timestamp>,
 }
 
 /// What looking after an attempt came to.

@@ -197,6 +197,9 @@ impl Inner {
             Value::Int(0),
             Value::Bytes(dispatch.body.as_ref().map_or(&[][..], |hash| &hash[..])),
             Value::Int(send_at.map_or(0, Timestamp::as_millis)),
+            // A second message may wait at the provider although its worker died and the request has moved on: it is looked after
+            // by itself.
+            Value::Int(send_at.map_or(0, |_| dispatch.now.plus_millis(self.lease_ms).as_millis())),
         ];
         tx.pending.attempts.push(owned(&values));
         Ok(Permission::Granted { send_at })

@@ -27,7 +27,12 @@ const REQUEST: Sql = Sql::both(concat!(
     "select ",
     request_columns!(),
     ", cast((select count(*) from attempts a where a.desk_id = requests.desk_id and a.request_id = requests.id \
-     and a.state = 'unknown') as bigint) as doubts from requests where requests.desk_id = $1 and requests.id = $2"
+     and a.state = 'unknown') as bigint) as doubts, \
+     cast((select coalesce(max(a.send_at), 0) from attempts a where a.desk_id = requests.desk_id \
+     and a.request_id = requests.id and a.n > $3) as bigint) as next_send_at, \
+     cast((select coalesce(min(a.started_at), 0) from attempts a where a.desk_id = requests.desk_id \
+     and a.request_id = requests.id and a.n > $3) as bigint) as next_started_at \
+     from requests where requests.desk_id = $1 and requests.id = $2"
 ));
 const LATER: Sql = Sql::both(
     "update attempts set check_at = $4, looks = $5, absent = $6, absent_since = $7 where desk_id = $1 and request_id = $2 \
@@ -67,12 +72,15 @@ impl Inner {
             let keys = [
                 Value::Id(row.id("desk_id")?),
                 Value::Id(row.id("request_id")?),
+                Value::Int(row.int("n")?),
             ];
             if let Some(of) = tx.row(REQUEST, &keys).await? {
                 checks.push(Check {
                     request: row::request(&of, &self.keys)?,
                     attempt: row::attempt(&row)?,
                     doubts: of.int("doubts")?,
+                    next_send_at: row::maybe(&of, "next_send_at")?,
+                    next_started_at: row::maybe(&of, "next_started_at")?,
                 });
             }
         }

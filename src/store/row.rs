@@ -48,7 +48,7 @@ fn instant(row: &Row, column: &'static str) -> Result<Timestamp, StoreError> {
     row.int(column).map(Timestamp::from_millis)
 }
 
-fn maybe(row: &Row, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
+pub(super) fn maybe(row: &Row, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
     Ok(row.int(column).map(Timestamp::from_millis)?).map(|at| (at.as_millis() != 0).then_some(at))
 }
 

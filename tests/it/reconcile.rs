@@ -118,8 +118,9 @@ story!(
         );
         assert_eq!(stage.request(&id).await["state"], "cancelled");
         assert_eq!(rows(&stage, "select count(*) from opt_outs").await, 2);
-        // Ben changes his mind; the list still shows what he wrote before, and that is history.
+        // Ben changes his mind. The list still shows what he wrote before and not yet what he writes now.
         stage.pass(60);
+        stage.twilio.lists_after(90);
         stage
             .twilio
             .text(&stage.service(), BEN, OUR_NUMBER, "START")

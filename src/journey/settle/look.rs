@@ -13,6 +13,8 @@ use crate::store::{Check, Finding, Settlement, StoreError};
 
 /// Taking a message back is tried again this soon.
 const REVOKE_AGAIN_MS: i64 = 5_000;
+/// While a worker may still report, its message is looked after this much later.
+const UNREPORTED_AGAIN_MS: i64 = 10_000;
 
 impl Journey {
     /// Looks after the next attempt whose turn it is. `None` if there is none, otherwise whether the provider was asked.
@@ -51,12 +53,28 @@ impl Journey {
             AttemptState::Revoking => Ok((self.revoke(check, provider.as_ref(), now).await, true)),
             AttemptState::Scheduled => Ok((released(check, now), false)),
             AttemptState::Unknown => self.doubtful(check, provider.as_ref(), now).await,
-            AttemptState::Dispatching
-            | AttemptState::Accepted
+            AttemptState::Dispatching => self.unreported(check, provider.as_ref(), now).await,
+            AttemptState::Accepted
             | AttemptState::NotProcessed
             | AttemptState::Rejected
             | AttemptState::Revoked => Ok((Finding::Settled, false)),
         }
+    }
+
+    /// A second message whose worker has not reported. While the request is being sent its lease decides; if it has moved on, the
+    /// message may wait at the provider all the same.
+    async fn unreported(
+        &self,
+        check: &Check,
+        provider: &dyn Provider,
+        now: Timestamp,
+    ) -> Result<(Finding, bool), StoreError> {
+        if check.request.delivery == DeliveryState::Dispatching {
+            let at = now.plus_millis(UNREPORTED_AGAIN_MS);
+            let doubt = doubt(check, now);
+            return Ok((Finding::Later { at, doubt }, false));
+        }
+        self.doubtful(check, provider, now).await
     }
 
     async fn revoke(&self, check: &Check, provider: &dyn Provider, now: Timestamp) -> Finding {
@@ -86,7 +104,7 @@ impl Journey {
             }
             Err(error) => Finding::Later {
                 at: now.plus_millis(error.retry_after_ms.unwrap_or(0).max(REVOKE_AGAIN_MS)),
-                doubt: doubt(check),
+                doubt: doubt(check, now),
             },
         }
     }
@@ -113,7 +131,7 @@ impl Journey {
         let request = &check.request;
         let recovery = provider.recovery(request.channel.as_str(), &request.sender);
         let rules = &self.rules.settling;
-        let doubt = doubt(check);
+        let doubt = doubt(check, now);
         match doubt.turn(rules, recovery, now) {
             Next::Wait(at) => return Ok((Finding::Later { at, doubt }, false)),
             Next::Second => return Ok((Finding::NotFound { second: true }, false)),
@@ -169,6 +187,11 @@ impl Journey {
             sender: &request.sender,
             body,
             started_at,
+            until: matching::until(
+                started_at,
+                self.rules.settling.window_ms,
+                check.next_started_at,
+            ),
         };
         let candidates = match matching::find(wanted, &listed, body_hash) {
             Match::Found(found) => found,
@@ -227,13 +250,13 @@ fn released(check: &Check, now: Timestamp) -> Finding {
     match check.attempt.send_at {
         Some(send_at) if now < send_at => Finding::Later {
             at: send_at,
-            doubt: doubt(check),
+            doubt: doubt(check, now),
         },
         _ => Finding::Released,
     }
 }
 
-fn doubt(check: &Check) -> Doubt {
+fn doubt(check: &Check, now: Timestamp) -> Doubt {
     let attempt = &check.attempt;
     Doubt {
         started_at: attempt.started_at,
@@ -241,7 +264,9 @@ fn doubt(check: &Check) -> Doubt {
         absent: attempt.absent,
         absent_since: attempt.absent_since,
         doubts: check.doubts,
-        guarded: check.request.delivery != DeliveryState::Unknown,
+        // Also while a second message may wait of which nothing is known: news of the first must still find it.
+        guarded: check.request.delivery != DeliveryState::Unknown
+            || check.next_send_at.is_some_and(|send_at| now < send_at),
         expires_at: check.request.expires_at,
     }
 }

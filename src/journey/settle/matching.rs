@@ -8,7 +8,7 @@ use crate::provider::ledger::Sent;
 
 /// The provider's stamp may be this much before our start: its list knows whole seconds, and so does its clock.
 const EARLY_MS: i64 = 120_000;
-/// And this much after it: longer than a call of ours may take.
+/// And this much after the window is over: longer than a call of ours may take.
 const LATE_MS: i64 = 330_000;
 
 /// What is looked for.
@@ -20,6 +20,8 @@ pub(super) struct Wanted<'a> {
     pub(super) body: [u8; 32],
     /// When the attempt started.
     pub(super) started_at: Timestamp,
+    /// When its message may have been made at the latest.
+    pub(super) until: Timestamp,
 }
 
 /// What a list says.
@@ -36,6 +38,16 @@ pub(super) fn since(started_at: Timestamp) -> Timestamp {
     started_at.plus_millis(-EARLY_MS)
 }
 
+/// Until when a message may be the one of this attempt. A process may have stood still before its first byte for as long as the
+/// window; what the next attempt made is not this one's.
+pub(super) fn until(started_at: Timestamp, window_ms: i64, next: Option<Timestamp>) -> Timestamp {
+    let late = started_at.plus_millis(window_ms + LATE_MS);
+    match next {
+        Some(next) => late.min(next.plus_millis(-EARLY_MS)),
+        None => late,
+    }
+}
+
 /// Looks for it.
 pub(super) fn find<'a>(
     wanted: Wanted<'_>,
@@ -45,9 +57,10 @@ pub(super) fn find<'a>(
     let mut found = Vec::new();
     let mut unclear = false;
     for sent in listed {
-        let after = sent.created_at.as_millis() - wanted.started_at.as_millis();
         let ours = sent.from.iter().any(|name| name == wanted.sender);
-        if !ours || !(-EARLY_MS..=LATE_MS).contains(&after) {
+        let in_time =
+            since(wanted.started_at) <= sent.created_at && sent.created_at <= wanted.until;
+        if !ours || !in_time {
             continue;
         }
         match &sent.body {
@@ -91,6 +104,7 @@ mod tests {
             sender,
             body: body_hash(ASK),
             started_at: at(0),
+            until: until(at(0), 600_000, None),
         };
         match find(wanted, listed, body_hash) {
             Match::Found(found) => Some(found.iter().map(|s| s.provider_id.clone()).collect()),
@@ -104,7 +118,7 @@ mod tests {
             sent("other text", "+1", Some("Your ticket is solved."), 1),
             sent("other sender", "+2", Some(ASK), 1),
             sent("too early", "+1", Some(ASK), -121),
-            sent("too late", "+1", Some(ASK), 331),
+            sent("too late", "+1", Some(ASK), 931),
         ];
         assert_eq!(ids(&listed, "+1"), Some(vec![]));
         let listed = [sent("it", "+1", Some(ASK), -2)];
@@ -114,6 +128,13 @@ mod tests {
             Some(vec!["it".to_owned()]),
             "by the service's name"
         );
+    }
+
+    #[test]
+    fn what_the_next_attempt_made_is_not_this_ones() {
+        assert_eq!(until(at(0), 600_000, None), at(930));
+        assert_eq!(until(at(0), 600_000, Some(at(1_200))), at(930));
+        assert_eq!(until(at(0), 600_000, Some(at(700))), at(580));
     }
 
     #[test]

@@ -22,7 +22,8 @@ stories!(
     an_answer_counts_while_the_second_is_queued, a_mail_is_sent_once_more_under_the_same_name,
     what_a_reply_says_of_its_time_is_heard, a_report_that_is_not_believed_leaves_the_attempt_in_doubt,
     who_slept_over_a_look_makes_no_third_attempt, a_second_without_an_answer_is_looked_for_although_the_first_was_answered,
-    a_late_refusal_of_the_second_is_not_lost_on_us,
+    a_late_refusal_of_the_second_is_not_lost_on_us, a_second_whose_worker_died_is_looked_after_by_itself,
+    who_looks_after_the_first_knows_of_the_second,
 );
 
 const SEND_AT: Timestamp = after(1_000_000);
@@ -539,4 +540,51 @@ async fn a_late_refusal_of_the_second_is_not_lost_on_us(stage: Arc<Stage>) {
     let read = stage.look(&request).await;
     assert_eq!(read.delivery, DeliveryState::Lost, "the first is in doubt");
     assert_eq!(stage.attempt(&request, 2).await.0, "rejected");
+}
+
+async fn a_second_whose_worker_died_is_looked_after_by_itself(stage: Arc<Stage>) {
+    let request = stage.doubtful().await;
+    let second = Finding::NotFound { second: true };
+    assert!(stage.settle(&request, 1, second, 700_000).await);
+    stage.second(Second::At(SEND_AT), 700_001).await;
+    stage
+        .callback(&request, 1, "SM1", Status::Taken, 700_002)
+        .await;
+    assert_eq!(stage.look(&request).await.delivery, DeliveryState::Accepted);
+    stage.store.sweep(after(700_003)).await.unwrap();
+    // Its lease has passed: nobody has said what became of it, and it may wait at the provider.
+    let due = stage.checks(700_001 + 60_001).await;
+    assert_eq!(due.len(), 1);
+    let attempt = &due[0].attempt;
+    assert_eq!(
+        (attempt.n, attempt.state, attempt.send_at),
+        (2, AttemptState::Dispatching, Some(SEND_AT))
+    );
+    let found = Finding::Found {
+        provider_id: "SM2".to_owned(),
+        status: Status::Taken,
+    };
+    assert!(stage.settle(&request, 2, found, 770_000).await);
+    stage.taken_back(&request, 770_001).await;
+}
+
+async fn who_looks_after_the_first_knows_of_the_second(stage: Arc<Stage>) {
+    let request = stage.doubtful().await;
+    let first = stage.checks(2).await.remove(0);
+    assert_eq!((first.next_send_at, first.next_started_at), (None, None));
+    let second = Finding::NotFound { second: true };
+    assert!(stage.settle(&request, 1, second, 700_000).await);
+    let (claim, _) = stage.second(Second::At(SEND_AT), 700_001).await;
+    let answer = Report {
+        send_at: Some(SEND_AT),
+        ..report(&claim, unknown(), after(700_002))
+    };
+    assert!(stage.store.report(answer).await.unwrap());
+    let due = stage.checks(800_000).await;
+    let of = |n| due.iter().find(|check| check.attempt.n == n).unwrap();
+    assert_eq!(
+        (of(1).next_send_at, of(1).next_started_at),
+        (Some(SEND_AT), Some(after(700_001)))
+    );
+    assert_eq!((of(2).next_send_at, of(2).next_started_at), (None, None));
 }
