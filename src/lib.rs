@@ -12,10 +12,11 @@
 //! | trigger | `Trigger`, decision | `http::api::requests::create` -> `Journey::accept` | `accept` |
 //! | request, delivery | `Request` | (same transaction) | |
 //! | send | `Outcome` | `Deliverer`: claim, render, open, commit, send, report | `claim_deliveries`, `dispatch`, `report` |
-//! | settle | `Status` | `http::hooks` -> `Journey::receive` -> `settle` | `record_status`, `sweep` |
+//! | settle | `Status` | `http::hooks` -> `Journey::receive`; the duties sweep and settle | `record_status`, `sweep`, `claim_checks`, `settle` |
 //! | reply, rating | `Reply`, `Rating`, `Event` | `http::{hooks, pages, chat}` -> `Journey::{receive, tap, press}` | `record_reply` (one transaction) |
 //! | results | `Total` | `http::admin` -> `http::totals` | `totals` (one statement) |
-//! | end | | `Journey::tidy` | `expire`, `fold` |
+//! | missed replies | `Reply` | the duty reconcile -> `Journey::reconcile` | `record_reply` |
+//! | end | | the duty tidy -> `Journey::tidy` | `expire`, `fold` |
 //!
 //! Who may import whom (a test reads the `use` lines and holds it): `domain` nothing of ours; `channel` and `clock` domain; `web`
 //! domain, channel; `provider` domain, channel, clock; `store` domain, clock; `journey` domain, channel, clock, metrics and the
