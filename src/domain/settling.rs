@@ -141,6 +141,10 @@ impl Doubt {
                     Next::Second
                 }
             }
+            // The second is on its way, for as long as the request waits.
+            Recovery::Repeat if self.guarded && now < self.expires_at => {
+                Next::Wait(now.plus_millis(GUARD_LOOK_MS))
+            }
             Recovery::Repeat | Recovery::Wait => {
                 let end = self.started_at.plus_millis(rules.window_ms);
                 if now < end {
@@ -372,6 +376,16 @@ mod tests {
         };
         assert_eq!(turn(Recovery::Repeat, again, at(10)), Next::Wait(at(600)));
         assert_eq!(turn(Recovery::Repeat, again, at(600)), Next::GiveUp);
+        let queued = Doubt {
+            guarded: true,
+            ..doubt()
+        };
+        let later = turn(Recovery::Repeat, queued, at(3_000));
+        assert_eq!(
+            later,
+            Next::Wait(at(3_060)),
+            "an outage outlasts the window"
+        );
         assert_eq!(turn(Recovery::Wait, doubt(), at(599)), Next::Wait(at(600)));
         assert_eq!(turn(Recovery::Wait, doubt(), at(600)), Next::GiveUp);
     }

@@ -13,6 +13,10 @@ use crate::provider::Provider;
 use crate::provider::ledger::{LookError, Received};
 use crate::store::{Lease, StoreError};
 
+/// A text younger than this may still be on its way to us.
+pub(super) const SETTLED_MS: i64 = 60_000;
+/// The duty is held again after so many messages.
+const RENEW: usize = 100;
 /// Read again with every round: a list may show a message late.
 const OVERLAP_MS: i64 = 600_000;
 /// The furthest look back: nobody waits for an answer for longer than a request lives.
@@ -32,20 +36,25 @@ impl Journey {
     pub(super) async fn reconcile_on(&self, lease: Lease) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let since = since(lease.mark, now);
+        // What has just been sent is on its way to us; the next round still sees it.
+        let until = now.plus_millis(-SETTLED_MS);
         let mut missing = 0;
         let mut whole = true;
         for provider in self.routes.providers() {
-            match self.received(provider.as_ref(), since).await {
-                Ok(None) => {}
-                Ok(Some(received)) => {
-                    for message in received {
-                        missing += usize::from(self.take_in(provider.as_ref(), message).await?);
-                    }
-                }
+            let received = match self.received(provider.as_ref(), since).await? {
+                Ok(received) => received,
                 Err(error) => {
                     whole = false;
                     tracing::warn!(provider = provider.name(), code = %error.code, "the list of replies cannot be read");
+                    continue;
                 }
+            };
+            let settled = received.into_iter().filter(|message| message.at <= until);
+            for (n, message) in settled.enumerate() {
+                if n % RENEW == RENEW - 1 && self.hold(Duty::Reconcile).await? != Some(lease) {
+                    return Ok(missing);
+                }
+                missing += usize::from(self.take_in(provider.as_ref(), message).await?);
             }
         }
         if whole {
@@ -59,15 +68,21 @@ impl Journey {
         &self,
         provider: &dyn Provider,
         since: Timestamp,
-    ) -> Result<Option<Vec<Received>>, LookError> {
+    ) -> Result<Result<Vec<Received>, LookError>, StoreError> {
         let Some(ledger) = provider.ledger() else {
-            return Ok(None);
+            return Ok(Ok(Vec::new()));
         };
-        let ours = vec![provider.sender(CHANNEL).to_owned()];
-        if ours.iter().all(String::is_empty) {
-            return Ok(None);
+        let mut ours = vec![provider.sender(CHANNEL).to_owned()];
+        for desk in self.store.desks().await? {
+            ours.extend(desk.settings.senders.get(CHANNEL).cloned());
         }
-        ledger.received(&ours, since).await.map(Some)
+        ours.retain(|sender| !sender.is_empty());
+        ours.sort_unstable();
+        ours.dedup();
+        if ours.is_empty() {
+            return Ok(Ok(Vec::new()));
+        }
+        Ok(ledger.received(&ours, since).await)
     }
 
     /// Whether it was missing. What it is answered with goes nowhere: the moment for a thank-you has passed.
@@ -82,7 +97,15 @@ impl Journey {
             message_id: &message.provider_id,
             at: Some(message.at),
         };
-        let replied = self.take_text(provider, &text).await?;
+        let replied = match self.take_text(provider, &text).await {
+            Err(error) if !error.may_pass() => {
+                // One that cannot be taken in must not keep the others out.
+                self.store_failed(&error);
+                tracing::error!(provider = provider.name(), %error, "a reply cannot be taken in");
+                return Ok(false);
+            }
+            replied => replied?,
+        };
         let taken = replied.is_some_and(|replied| !replied.repeated);
         if taken {
             let label = [provider.name()];

@@ -297,6 +297,8 @@ pub struct Settlement {
     pub request: RequestId,
     /// The number of the attempt.
     pub attempt: i64,
+    /// How far the attempt had come when it was looked after.
+    pub state: AttemptState,
     /// What was found.
     pub finding: Finding,
     /// Now.

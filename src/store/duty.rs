@@ -24,6 +24,7 @@ macro_rules! hold {
 }
 
 const HOLD: Sql = Sql::each(hold!(now!(sqlite)), hold!(now!(postgres)));
+const MARKED: Sql = Sql::both("select mark from duties where name = $1");
 const MARK: Sql = Sql::both("update duties set mark = $3 where name = $1 and fence = $2");
 
 /// A desk's own row comes first in every transaction, so that two of them wait for each other in one order.
@@ -66,6 +67,7 @@ const FORGET_STRAYS: Sql = Sql::both("delete from strays where at < $1");
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("duty.hold", HOLD),
+    ("duty.marked", MARKED),
     ("duty.mark", MARK),
     ("duty.count", COUNT),
     ("duty.uncount", UNCOUNT),
@@ -93,6 +95,11 @@ impl Inner {
         };
         tx.commit().await?;
         Ok(duty)
+    }
+
+    pub(super) async fn duty_mark(&self, name: &str) -> Result<i64, StoreError> {
+        let row = self.database.row(MARKED, &[Value::Text(name)]).await?;
+        row.map_or(Ok(0), |row| row.int("mark"))
     }
 
     pub(super) async fn mark_duty(

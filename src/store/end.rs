@@ -44,11 +44,16 @@ impl Inner {
         Ok(Some(Cancelled::Done(Box::new(held.request))))
     }
 
-    pub(super) async fn expire(&self, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
+    pub(super) async fn expire(
+        &self,
+        now: Timestamp,
+        heard: Timestamp,
+        limit: i64,
+    ) -> Result<u64, StoreError> {
         let mut tx = self.database.begin().await?;
         let mut ended = 0;
         for row in tx
-            .rows(WAITED, &[Value::Int(now.as_millis()), Value::Int(limit)])
+            .rows(WAITED, &[Value::Int(heard.as_millis()), Value::Int(limit)])
             .await?
         {
             let (desk, id) = (
@@ -59,7 +64,7 @@ impl Inner {
                 continue;
             };
             // An answer that came between the look and the lock has its own time.
-            if !held.listening || held.listen_until > now {
+            if !held.listening || held.listen_until > heard {
                 continue;
             }
             if held.request.state.admits(State::Expired) {

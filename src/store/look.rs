@@ -20,7 +20,7 @@ const ATTEMPT_BY_KEY: Sql = Sql::both(
 );
 const CLAIM_CHECKS: Sql = Sql::both(
     "update attempts set check_at = $1 + $2 where (desk_id, request_id, n) in (select desk_id, request_id, n from attempts \
-     where check_at > 0 and check_at <= $1 order by check_at limit $3) and check_at > 0 and check_at <= $1 \
+     where check_at > 0 and check_at <= $1 order by case state when 'revoking' then 0 else 1 end, check_at limit $3) and check_at > 0 and check_at <= $1 \
      returning desk_id, request_id, n, provider, provider_id, state, started_at, body_hash, send_at, looks, absent, absent_since",
 );
 const REQUEST: Sql = Sql::both(concat!(
@@ -36,10 +36,11 @@ const REQUEST: Sql = Sql::both(concat!(
 ));
 const LATER: Sql = Sql::both(
     "update attempts set check_at = $4, looks = $5, absent = $6, absent_since = $7 where desk_id = $1 and request_id = $2 \
-     and n = $3 and check_at > 0",
+     and n = $3 and check_at > 0 and state = $8",
 );
-const STOP: Sql =
-    Sql::both("update attempts set check_at = 0 where desk_id = $1 and request_id = $2 and n = $3");
+const STOP: Sql = Sql::both(
+    "update attempts set check_at = 0 where desk_id = $1 and request_id = $2 and n = $3 and state = $4",
+);
 const TAKEN: Sql = Sql::each(
     "select provider_id from attempts where provider_id in (select value from json_each($1)) and provider = $2",
     "select provider_id from attempts where provider_id = any($1::text[]) and provider = $2",
@@ -125,6 +126,7 @@ impl Inner {
                     Value::Int(doubt.looks),
                     Value::Int(doubt.absent),
                     Value::Int(doubt.absent_since.map_or(0, Timestamp::as_millis)),
+                    Value::Text(settlement.state.as_str()),
                 ];
                 Ok(tx.execute(LATER, &values).await? == 1)
             }
@@ -156,7 +158,7 @@ impl Inner {
                 }
                 // A second attempt leaves the first in doubt; it goes on being looked for.
                 if !(*second && held.request.delivery == DeliveryState::Queued) {
-                    self.stop_looking(tx, which).await?;
+                    self.stop_looking(tx, which, settlement.state).await?;
                 }
                 Ok(step.is_some())
             }
@@ -198,7 +200,7 @@ impl Inner {
                 .await
             }
             Finding::Settled => {
-                self.stop_looking(tx, which).await?;
+                self.stop_looking(tx, which, settlement.state).await?;
                 Ok(true)
             }
         }
@@ -224,11 +226,13 @@ impl Inner {
         &self,
         tx: &mut Tx,
         (desk, request, attempt): Which,
+        state: AttemptState,
     ) -> Result<(), StoreError> {
         let values = [
             Value::Id(desk.uuid()),
             Value::Id(request.uuid()),
             Value::Int(attempt),
+            Value::Text(state.as_str()),
         ];
         tx.execute(STOP, &values).await?;
         Ok(())

@@ -41,6 +41,7 @@ mod keyring;
 mod lock;
 mod look;
 mod read;
+mod ready;
 mod record;
 mod reply;
 mod row;
@@ -198,6 +199,8 @@ pub trait Store: Send + Sync {
         owner: &str,
         lease_ms: i64,
     ) -> Result<Option<Lease>, StoreError>;
+    /// How far a duty has come, whoever has it; 0 if it was never done.
+    async fn duty_mark(&self, name: &str) -> Result<i64, StoreError>;
     /// Notes how far a duty has come. `false` if it is not ours any more.
     async fn mark_duty(&self, name: &str, lease: Lease, mark: i64) -> Result<bool, StoreError>;
     /// Whether this text of a provider is known to belong to nobody.
@@ -229,11 +232,17 @@ pub trait Store: Send + Sync {
         address: &Address,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Takes an address off the opt-out list of every desk; whether it was on it.
-    async fn opt_in(&self, channel: &Channel, address: &Address) -> Result<bool, StoreError>;
+    /// Takes an address off the opt-out list of every desk, unless it was put there after `at`; whether it was on it.
+    async fn opt_in(
+        &self,
+        channel: &Channel,
+        address: &Address,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
 
-    /// Ends what has waited long enough; how many.
-    async fn expire(&self, now: Timestamp, limit: i64) -> Result<u64, StoreError>;
+    /// Ends what had waited long enough at `heard`, up to when every reply is known; how many.
+    async fn expire(&self, now: Timestamp, heard: Timestamp, limit: i64)
+    -> Result<u64, StoreError>;
     /// Moves events into the totals; how many.
     async fn fold(&self, limit: i64) -> Result<u64, StoreError>;
     /// Folded totals plus what is not folded yet, read in one statement.

@@ -260,6 +260,36 @@ impl Inner {
         ]));
     }
 
+    /// A wish between two addresses, which counts for every desk.
+    pub(super) async fn opt_out(
+        &self,
+        channel: &Channel,
+        address: &Address,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.database.begin().await?;
+        let nobody = DeskId::from_uuid(uuid::Uuid::nil());
+        self.put_opt_out(&mut tx, nobody, channel, address, "reply", now)
+            .await?;
+        tx.commit().await
+    }
+
+    /// The wish taken back; whether there was one.
+    pub(super) async fn opt_in(
+        &self,
+        channel: &Channel,
+        address: &Address,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let nobody = DeskId::from_uuid(uuid::Uuid::nil());
+        let removed = self
+            .drop_opt_outs(&mut tx, nobody, channel, address, at)
+            .await?;
+        tx.commit().await?;
+        Ok(removed > 0)
+    }
+
     pub(super) async fn put_opt_out(
         &self,
         tx: &mut Tx,
@@ -288,6 +318,7 @@ impl Inner {
         desk: DeskId,
         channel: &Channel,
         address: &Address,
+        at: Timestamp,
     ) -> Result<u64, StoreError> {
         let hash = self.address_hash(address);
         let values = [
@@ -295,6 +326,7 @@ impl Inner {
             Value::Text(channel.as_str()),
             Value::Id(desk.uuid()),
             Value::Id(uuid::Uuid::nil()),
+            Value::Int(at.as_millis()),
         ];
         tx.execute(super::reply::OPT_IN, &values).await
     }

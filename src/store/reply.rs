@@ -46,10 +46,12 @@ const CHANGE_RATING: Sql = Sql::both(
 );
 pub(super) const OPT_OUT: Sql = Sql::both(
     "insert into opt_outs (desk_id, channel, address_hash, origin, at) values ($1, $2, $3, $4, $5) \
-     on conflict (desk_id, channel, address_hash) do nothing",
+     on conflict (desk_id, channel, address_hash) do update set \
+     at = case when excluded.at > opt_outs.at then excluded.at else opt_outs.at end",
 );
+/// A wish to be asked again lifts what was said before it, and nothing that was said since.
 pub(super) const OPT_IN: Sql = Sql::both(
-    "delete from opt_outs where address_hash = $1 and channel = $2 and desk_id in ($3, $4)",
+    "delete from opt_outs where address_hash = $1 and channel = $2 and desk_id in ($3, $4) and at <= $5",
 );
 /// When the first attempt began that may have reached the contact.
 const ASKED_AT: Sql = Sql::both(
@@ -119,16 +121,25 @@ impl Inner {
             }));
         }
 
-        let now = new.reply.at;
+        // What an outage kept from us counts as of when it was said; and what was said since goes before it.
+        let said_at = new.sent_at.unwrap_or(new.reply.at);
+        let overtaken = new.sent_at.is_some()
+            && rating
+                .as_ref()
+                .is_some_and(|rating| said_at < rating.changed_at);
         let (understood, grade) = (new.understood.clone(), new.reply.grade);
-        let effect = effect(
-            held.request.state,
-            rating.as_ref(),
-            understood,
-            grade,
-            now,
-            new.window_ms,
-        );
+        let effect = if overtaken && !wish {
+            Effect::Nothing
+        } else {
+            effect(
+                held.request.state,
+                rating.as_ref(),
+                understood,
+                grade,
+                said_at,
+                new.window_ms,
+            )
+        };
         let unclear_before =
             matches!(effect, Effect::Unrecognized(_)) && tx.row(UNCLEAR, &keys).await?.is_some();
         let rating = self
@@ -168,6 +179,7 @@ impl Inner {
         new: &NewReply,
     ) -> Result<Option<Rating>, StoreError> {
         let now = new.reply.at;
+        let said_at = new.sent_at.unwrap_or(now);
         match effect {
             Effect::Rated(score, comment) => {
                 let rating = self.rate(tx, held, *score, comment, new).await?;
@@ -193,7 +205,7 @@ impl Inner {
                     Find::Link(_) | Find::Attempt(_) | Find::Request(..) => held.request.desk,
                 };
                 let address = held.request.contact.address.clone();
-                self.put_opt_out(tx, desk, &channel, &address, "reply", now)
+                self.put_opt_out(tx, desk, &channel, &address, "reply", said_at)
                     .await?;
                 // Whoever wants no message is not waited for either.
                 let entered = if held.request.state.admits(State::Cancelled) {
@@ -212,7 +224,10 @@ impl Inner {
                     held.request.contact.address.clone(),
                 );
                 let desk = held.request.desk;
-                if self.drop_opt_outs(tx, desk, &channel, &address).await? > 0 {
+                let lifted = self
+                    .drop_opt_outs(tx, desk, &channel, &address, said_at)
+                    .await?;
+                if lifted > 0 {
                     self.emit(tx, &held.request, EventKind::ContactOptedIn, 0, now);
                 }
             }

@@ -198,7 +198,15 @@ impl Inner {
             },
             (Status::Failed { code, .. }, _) => Ended {
                 provider_id,
-                over: AttemptState::Accepted.as_str(),
+                over: match state {
+                    AttemptState::Accepted | AttemptState::Scheduled => state.as_str(),
+                    AttemptState::Dispatching
+                    | AttemptState::Unknown
+                    | AttemptState::NotProcessed
+                    | AttemptState::Rejected
+                    | AttemptState::Revoking
+                    | AttemptState::Revoked => "",
+                },
                 ..Ended::rejected(code)
             },
         };

@@ -7,7 +7,9 @@ use tokio::sync::RwLock;
 use tokio_util::task::TaskTracker;
 
 use super::commit::GroupCommit;
-use super::dialect::{Database, Sql};
+use super::dialect::Database;
+#[cfg(test)]
+use super::dialect::Sql;
 use super::write::{Write, Written};
 use super::{
     Accepted, Backlog, Cancelled, Ceilings, Check, Claim, Condition, Dispatch, Filter, Find,
@@ -24,15 +26,6 @@ use crate::domain::request::{Channel, Request};
 use crate::domain::statistics::Total;
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
-
-/// As leases are measured (see `carry`).
-const SHARED_TIME: Sql = Sql::each(
-    "select cast(unixepoch('subsec') * 1000 as integer) as now",
-    "select cast(extract(epoch from clock_timestamp()) * 1000 as bigint) as now",
-);
-
-#[cfg(test)]
-const STATEMENTS: &[(&str, Sql)] = &[("shared_time", SHARED_TIME)];
 
 /// What every step needs.
 pub(super) struct Inner {
@@ -102,7 +95,7 @@ impl SqlStore {
     #[cfg(test)]
     pub(super) fn statements() -> Vec<(&'static str, Sql)> {
         [
-            STATEMENTS,
+            super::ready::STATEMENTS,
             super::accept::STATEMENTS,
             super::carry::STATEMENTS,
             super::settle::STATEMENTS,
@@ -140,22 +133,7 @@ impl Store for SqlStore {
     }
 
     async fn ready(&self) -> Result<bool, StoreError> {
-        // Before the first migration there is not even the table that lists them.
-        const KNOWN: Sql = Sql::each(
-            "select count(*) as n from sqlite_master where type = 'table' and name = '_sqlx_migrations'",
-            "select count(*) as n from pg_catalog.pg_tables where schemaname = current_schema() and tablename = '_sqlx_migrations'",
-        );
-        const APPLIED: Sql = Sql::both(
-            "select cast(coalesce(max(version), 0) as bigint) as version from _sqlx_migrations",
-        );
-        let known = self.inner.database.row(KNOWN, &[]).await?;
-        if known.map_or(Ok(0), |row| row.int("n"))? == 0 {
-            return Ok(false);
-        }
-        let row = self.inner.database.row(APPLIED, &[]).await?;
-        let applied = row.map_or(Ok(0), |row| row.int("version"))?;
-        // A newer schema is fine: expand first, contract later lets old replicas serve during a roll-out.
-        Ok(applied >= self.inner.database.newest_migration())
+        self.inner.ready().await
     }
 
     async fn close(&self) {
@@ -174,12 +152,7 @@ impl Store for SqlStore {
     }
 
     async fn shared_time(&self) -> Result<Option<Timestamp>, StoreError> {
-        if matches!(self.inner.database, Database::Sqlite(_)) {
-            return Ok(None);
-        }
-        let row = self.inner.database.row(SHARED_TIME, &[]).await?;
-        let millis = row.map(|row| row.int("now")).transpose()?;
-        Ok(millis.map(Timestamp::from_millis))
+        self.inner.shared_time().await
     }
 
     fn condition(&self) -> Condition {
@@ -332,6 +305,10 @@ impl Store for SqlStore {
         self.inner.hold_duty(name, owner, lease_ms).await
     }
 
+    async fn duty_mark(&self, name: &str) -> Result<i64, StoreError> {
+        self.inner.duty_mark(name).await
+    }
+
     async fn mark_duty(&self, name: &str, lease: Lease, mark: i64) -> Result<bool, StoreError> {
         self.inner.mark_duty(name, lease, mark).await
     }
@@ -377,31 +354,25 @@ impl Store for SqlStore {
         address: &Address,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut tx = self.inner.database.begin().await?;
-        let nobody = DeskId::from_uuid(uuid::Uuid::nil());
-        self.inner
-            .put_opt_out(&mut tx, nobody, channel, address, "reply", now)
-            .await?;
-        tx.commit().await
+        self.inner.opt_out(channel, address, now).await
     }
 
-    async fn opt_in(&self, channel: &Channel, address: &Address) -> Result<bool, StoreError> {
-        let mut tx = self.inner.database.begin().await?;
-        let removed = self
-            .inner
-            .drop_opt_outs(
-                &mut tx,
-                DeskId::from_uuid(uuid::Uuid::nil()),
-                channel,
-                address,
-            )
-            .await?;
-        tx.commit().await?;
-        Ok(removed > 0)
+    async fn opt_in(
+        &self,
+        channel: &Channel,
+        address: &Address,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.inner.opt_in(channel, address, at).await
     }
 
-    async fn expire(&self, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
-        self.inner.expire(now, limit).await
+    async fn expire(
+        &self,
+        now: Timestamp,
+        heard: Timestamp,
+        limit: i64,
+    ) -> Result<u64, StoreError> {
+        self.inner.expire(now, heard, limit).await
     }
 
     async fn fold(&self, limit: i64) -> Result<u64, StoreError> {

@@ -16,7 +16,9 @@ async fn asked(stage: &Stage, to: &str, conversation: &str) -> String {
     id
 }
 
+/// What has just been sent may still be on its way, so it is fetched a minute later.
 async fn reconcile(stage: &Stage) -> usize {
+    stage.pass(60);
     stage.app.journey.reconcile().await.unwrap()
 }
 
@@ -120,7 +122,7 @@ story!(
         assert_eq!(rows(&stage, "select count(*) from opt_outs").await, 2);
         // Ben changes his mind. The list still shows what he wrote before and not yet what he writes now.
         stage.pass(60);
-        stage.twilio.lists_after(90);
+        stage.twilio.lists_after(150);
         stage
             .twilio
             .text(&stage.service(), BEN, OUR_NUMBER, "START")
@@ -147,6 +149,71 @@ story!(
         stage.twilio.unheard_text(ANA, POOL_NUMBER, "5");
         assert_eq!(reconcile(&stage).await, 1);
         assert_eq!(stage.request(&id).await["rating"]["score"], 5);
+        stage.finish().await;
+    }
+);
+
+story!(
+    the_order_in_which_things_were_said_counts_and_not_that_in_which_they_came,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let service = stage.service();
+        let opted_out = async || rows(&stage, "select count(*) from opt_outs").await;
+        // STOP ended the request, START came after it: the list shows both again, and nothing changes.
+        asked(&stage, ANA, "INC-1").await;
+        stage.twilio.text(&service, ANA, OUR_NUMBER, "STOP").await;
+        stage.pass(5);
+        stage.twilio.text(&service, ANA, OUR_NUMBER, "START").await;
+        assert_eq!(opted_out().await, 0);
+        assert_eq!(reconcile(&stage).await, 0);
+        assert_eq!(opted_out().await, 0);
+        // A START that never reached us is older than the STOP that did.
+        stage.twilio.unheard_text(BEN, OUR_NUMBER, "START");
+        stage.pass(5);
+        stage.twilio.text(&service, BEN, OUR_NUMBER, "STOP").await;
+        assert_eq!(reconcile(&stage).await, 0);
+        assert_eq!(opted_out().await, 1, "the newer wish holds");
+        // A score that never reached us is older than the one that did.
+        let id = asked(&stage, "+14155550125", "INC-2").await;
+        stage.twilio.unheard_text("+14155550125", OUR_NUMBER, "2");
+        stage.pass(5);
+        stage
+            .twilio
+            .text(&service, "+14155550125", OUR_NUMBER, "5")
+            .await;
+        reconcile(&stage).await;
+        assert_eq!(stage.request(&id).await["rating"]["score"], 5);
+        stage.finish().await;
+    }
+);
+
+story!(
+    what_was_answered_in_an_outage_does_not_expire_before_it_is_fetched,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        reconcile(&stage).await;
+        let body =
+            json!({"channel": "sms", "to": ANA, "conversation": "INC-1", "expires_in": 3_600});
+        let asked = stage.trigger(&body).await.json();
+        let id = asked["id"].as_str().unwrap();
+        assert_eq!(stage.deliver().await, 1);
+        stage.pass(1_800);
+        stage.twilio.unheard_text(ANA, OUR_NUMBER, "4");
+        stage.pass(7_200);
+        stage.app.journey.tidy().await.unwrap();
+        assert_eq!(stage.request(id).await["state"], "sent", "nobody knows yet");
+        assert_eq!(reconcile(&stage).await, 1);
+        assert_eq!(stage.request(id).await["rating"]["score"], 4);
+
+        let body =
+            json!({"channel": "sms", "to": BEN, "conversation": "INC-2", "expires_in": 3_600});
+        let silent = stage.trigger(&body).await.json();
+        assert_eq!(stage.deliver().await, 1);
+        stage.pass(7_200);
+        assert_eq!(reconcile(&stage).await, 0);
+        stage.app.journey.tidy().await.unwrap();
+        let silent = stage.request(silent["id"].as_str().unwrap()).await;
+        assert_eq!(silent["state"], "expired");
         stage.finish().await;
     }
 );

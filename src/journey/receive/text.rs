@@ -63,6 +63,12 @@ impl Journey {
             grade: Grade::Channel,
             at: self.clock.now(),
         };
+        let (name, id) = (provider.name(), text.message_id);
+        // Read again in a list, a text must not undo what the contact has said since.
+        if text.at.is_some() && self.store.is_stray(name, id).await? {
+            return Ok(None);
+        }
+        let mut replied = None;
         for pair in &text.pairs {
             let new = NewReply {
                 find: Find::Pair(pair.clone()),
@@ -71,39 +77,42 @@ impl Journey {
                 window_ms: self.rules.correction_ms,
                 sent_at: text.at,
             };
-            let replied = self.store.record_reply(new).await?;
+            replied = self.store.record_reply(new).await?;
             if replied.is_some() {
-                return Ok(replied);
+                break;
             }
         }
-        // Read again in a list, it must not undo what the contact has said since.
-        let (name, id) = (provider.name(), text.message_id);
-        if self.store.is_stray(name, id).await? {
-            return Ok(None);
+        let wish = matches!(understood, Understood::Stop | Understood::Start);
+        if replied.is_none() {
+            if let Some(pair) = text.pairs.first() {
+                self.wish(pair, &understood, text.at).await?;
+            }
+            self.metrics
+                .hooks
+                .with_label_values(&[name, "unmatched"])
+                .inc();
         }
-        if let Some(pair) = text.pairs.first() {
-            self.wish(pair, &understood).await?;
+        // A wish is remembered even if it ended a request: afterwards that request hears nothing any more.
+        if replied.is_none() || wish {
+            self.store.add_stray(name, id, self.clock.now()).await?;
         }
-        self.store.add_stray(name, id, self.clock.now()).await?;
-        self.metrics
-            .hooks
-            .with_label_values(&[name, "unmatched"])
-            .inc();
-        Ok(None)
+        Ok(replied)
     }
 
     /// Nobody waits for this text. A wish not to be written to is heard all the same.
-    async fn wish(&self, pair: &Pair, understood: &Understood) -> Result<(), StoreError> {
+    async fn wish(
+        &self,
+        pair: &Pair,
+        understood: &Understood,
+        at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let at = at.unwrap_or(self.clock.now());
         match understood {
-            Understood::Stop => {
-                let now = self.clock.now();
-                self.store.opt_out(&pair.channel, &pair.theirs, now).await
+            Understood::Stop => self.store.opt_out(&pair.channel, &pair.theirs, at).await,
+            Understood::Start => {
+                let lifted = self.store.opt_in(&pair.channel, &pair.theirs, at);
+                lifted.await.map(|_| ())
             }
-            Understood::Start => self
-                .store
-                .opt_in(&pair.channel, &pair.theirs)
-                .await
-                .map(|_| ()),
             Understood::Help | Understood::Rating(..) | Understood::Words(_) => Ok(()),
         }
     }

@@ -31,6 +31,7 @@ impl Journey {
             desk: check.request.desk,
             request: check.request.id,
             attempt: check.attempt.n,
+            state: check.attempt.state,
             finding,
             now: self.clock.now(),
         };
@@ -50,7 +51,8 @@ impl Journey {
             return Ok((Finding::NotFound { second: false }, false));
         };
         match check.attempt.state {
-            AttemptState::Revoking => Ok((self.revoke(check, provider.as_ref(), now).await, true)),
+            // Not held up by the pace of questions: its time runs out.
+            AttemptState::Revoking => Ok((self.revoke(check, provider.as_ref(), now).await, false)),
             AttemptState::Scheduled => Ok((released(check, now), false)),
             AttemptState::Unknown => self.doubtful(check, provider.as_ref(), now).await,
             AttemptState::Dispatching => self.unreported(check, provider.as_ref(), now).await,
@@ -134,7 +136,7 @@ impl Journey {
         let doubt = doubt(check, now);
         match doubt.turn(rules, recovery, now) {
             Next::Wait(at) => return Ok((Finding::Later { at, doubt }, false)),
-            Next::Second => return Ok((Finding::NotFound { second: true }, false)),
+            Next::Second => return Ok((not_found(check), false)),
             Next::GiveUp => return Ok((Finding::NotFound { second: false }, false)),
             Next::Look => {}
         }
@@ -152,7 +154,7 @@ impl Journey {
         let finding = match doubt.after(rules, recovery, seen, now, jitter) {
             Next::Look => Finding::Later { at: now, doubt },
             Next::Wait(at) => Finding::Later { at, doubt },
-            Next::Second => Finding::NotFound { second: true },
+            Next::Second => not_found(check),
             Next::GiveUp => Finding::NotFound { second: false },
         };
         Ok((finding, true))
@@ -253,6 +255,13 @@ fn released(check: &Check, now: Timestamp) -> Finding {
             doubt: doubt(check, now),
         },
         _ => Finding::Released,
+    }
+}
+
+/// A second attempt follows the first and nothing else.
+fn not_found(check: &Check) -> Finding {
+    Finding::NotFound {
+        second: check.request.attempts == check.attempt.n,
     }
 }
 

@@ -23,7 +23,16 @@ use crate::provider::line::Response;
 /// Messages a page, and pages read at most, for one contact and for everything that came in.
 const PAGE: u32 = 500;
 const PAGES_SENT: usize = 10;
-const PAGES_RECEIVED: usize = 200;
+const PAGES_RECEIVED: usize = 100;
+/// What a list is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// What one contact was sent: asked without a date, so it is read until a page is older. Half of it is no evidence.
+    OfOne,
+    /// Everything since a date: read to its end.
+    OfAll,
+}
+
 /// What Twilio puts before every text of an account that is only being tried.
 const TRIAL: &str = "Sent from your Twilio trial account - ";
 
@@ -66,7 +75,7 @@ impl Ledger for Twilio {
             ("To", to.expose().to_owned()),
             ("PageSize", PAGE.to_string()),
         ];
-        let listed = self.list(&query, since, PAGES_SENT).await?;
+        let listed = self.list(&query, since, Reading::OfOne).await?;
         let ours = listed
             .into_iter()
             .filter(|(message, _)| message.direction == "outbound-api");
@@ -88,7 +97,7 @@ impl Ledger for Twilio {
         {
             query.push(("To", number.clone()));
         }
-        let listed = self.list(&query, since, PAGES_RECEIVED).await?;
+        let listed = self.list(&query, since, Reading::OfAll).await?;
         let mut received: Vec<Received> = listed
             .into_iter()
             .filter(|(message, _)| message.direction == "inbound")
@@ -129,8 +138,12 @@ impl Twilio {
         &self,
         query: &[(&str, String)],
         since: Timestamp,
-        pages: usize,
+        reading: Reading,
     ) -> Result<Vec<(Message, Timestamp)>, LookError> {
+        let pages = match reading {
+            Reading::OfOne => PAGES_SENT,
+            Reading::OfAll => PAGES_RECEIVED,
+        };
         let query = serde_urlencoded::to_string(query).map_err(|_| look_error("not_encodable"))?;
         let base = format!("{}/Messages.json?", self.account());
         let mut path = format!("{base}{query}");
@@ -143,15 +156,16 @@ impl Twilio {
             let ahead = ahead_ms(&response, self.clock.as_ref());
             let page: Page =
                 serde_json::from_slice(&response.body).map_err(|_| look_error("malformed"))?;
-            let mut older = false;
+            let before = listed.len();
             for message in page.messages {
                 let at = instant(&message.date_created).ok_or_else(|| look_error("malformed"))?;
                 let at = at.plus_millis(-ahead);
-                older |= at < since;
                 if at >= since {
                     listed.push((message, at));
                 }
             }
+            // The order is that of sending: one old message among new ones is one that waited.
+            let older = reading == Reading::OfOne && listed.len() == before;
             let Some(next) = page.next_page_uri.filter(|_| !older) else {
                 return Ok(listed);
             };
@@ -161,7 +175,14 @@ impl Twilio {
             }
             path = next;
         }
-        // Half a list is no evidence.
+        if reading == Reading::OfAll {
+            // Better most of them than none, now and with every further round.
+            tracing::error!(
+                messages = listed.len(),
+                "twilio's list of replies is longer than can be read; the oldest are missing"
+            );
+            return Ok(listed);
+        }
         Err(look_error("too_long"))
     }
 

@@ -276,7 +276,7 @@ async fn it_is_given_up_when_there_is_no_time_left(stage: Arc<Stage>) {
         assert!(stage.report(&claim, not_processed(), now).await);
         now = now.plus_millis(720_000);
     }
-    stage.store.expire(now, 10).await.unwrap();
+    stage.store.expire(now, now, 10).await.unwrap();
     let read = stage.look(&request).await;
     assert!(matches!(read.state, State::Failed | State::Expired));
     assert_eq!(

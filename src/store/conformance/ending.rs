@@ -18,9 +18,30 @@ stories!(
 async fn what_nobody_answered_expires(stage: Arc<Stage>) {
     let first = stage.trigger();
     let request = stage.sent(first.clone()).await;
-    assert_eq!(stage.store.expire(after(WAIT_MS - 1), 10).await.unwrap(), 0);
-    assert_eq!(stage.store.expire(after(WAIT_MS), 10).await.unwrap(), 1);
-    assert_eq!(stage.store.expire(after(WAIT_MS), 10).await.unwrap(), 0);
+    assert_eq!(
+        stage
+            .store
+            .expire(after(WAIT_MS - 1), after(WAIT_MS - 1), 10)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        stage
+            .store
+            .expire(after(WAIT_MS), after(WAIT_MS), 10)
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        stage
+            .store
+            .expire(after(WAIT_MS), after(WAIT_MS), 10)
+            .await
+            .unwrap(),
+        0
+    );
     let read = stage.look(&request).await;
     assert_eq!(
         (read.state, read.history.ended_at),
@@ -57,7 +78,14 @@ async fn what_nobody_answered_expires(stage: Arc<Stage>) {
 
 async fn what_was_not_sent_is_dropped(stage: Arc<Stage>) {
     let queued = stage.accept(stage.trigger()).await;
-    assert_eq!(stage.store.expire(after(WAIT_MS), 10).await.unwrap(), 1);
+    assert_eq!(
+        stage
+            .store
+            .expire(after(WAIT_MS), after(WAIT_MS), 10)
+            .await
+            .unwrap(),
+        1
+    );
     let read = stage.look(&queued).await;
     assert_eq!(
         (read.state, read.delivery),
@@ -75,7 +103,14 @@ async fn what_was_not_sent_is_dropped(stage: Arc<Stage>) {
 
 async fn what_is_on_the_wire_stays_known(stage: Arc<Stage>) {
     let claim = stage.on_the_wire().await;
-    assert_eq!(stage.store.expire(after(WAIT_MS), 10).await.unwrap(), 1);
+    assert_eq!(
+        stage
+            .store
+            .expire(after(WAIT_MS), after(WAIT_MS), 10)
+            .await
+            .unwrap(),
+        1
+    );
     let read = stage.look(&claim.request).await;
     assert_eq!(
         (read.state, read.delivery),
@@ -97,7 +132,11 @@ async fn an_answered_request_listens_until_its_window_ends(stage: Arc<Stage>) {
         .unwrap()
         .unwrap();
     assert_eq!(
-        stage.store.expire(after(WINDOW_MS - 1), 10).await.unwrap(),
+        stage
+            .store
+            .expire(after(WINDOW_MS - 1), after(WINDOW_MS - 1), 10)
+            .await
+            .unwrap(),
         0
     );
     assert!(
@@ -108,7 +147,14 @@ async fn an_answered_request_listens_until_its_window_ends(stage: Arc<Stage>) {
             .unwrap()
             .is_some()
     );
-    assert_eq!(stage.store.expire(after(WINDOW_MS), 10).await.unwrap(), 1);
+    assert_eq!(
+        stage
+            .store
+            .expire(after(WINDOW_MS), after(WINDOW_MS), 10)
+            .await
+            .unwrap(),
+        1
+    );
     assert!(
         stage
             .store
@@ -127,7 +173,13 @@ async fn expiring_takes_no_more_than_it_was_told(stage: Arc<Stage>) {
     }
     let mut ended = Vec::new();
     for _ in 0..4 {
-        ended.push(stage.store.expire(after(WAIT_MS), 2).await.unwrap());
+        ended.push(
+            stage
+                .store
+                .expire(after(WAIT_MS), after(WAIT_MS), 2)
+                .await
+                .unwrap(),
+        );
     }
     assert_eq!(ended, [2, 2, 1, 0]);
 }
@@ -139,7 +191,13 @@ async fn expiring_side_by_side_ends_each_once(stage: Arc<Stage>) {
     }
     parallel(4, |_| {
         let stage = Arc::clone(&stage);
-        async move { stage.store.expire(after(WAIT_MS), 100).await.unwrap() }
+        async move {
+            stage
+                .store
+                .expire(after(WAIT_MS), after(WAIT_MS), 100)
+                .await
+                .unwrap()
+        }
     })
     .await;
     for request in &requests {
@@ -171,5 +229,12 @@ async fn evidence_does_not_lengthen_the_window(stage: Arc<Stage>) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(stage.store.expire(after(WINDOW_MS), 10).await.unwrap(), 1);
+    assert_eq!(
+        stage
+            .store
+            .expire(after(WINDOW_MS), after(WINDOW_MS), 10)
+            .await
+            .unwrap(),
+        1
+    );
 }

@@ -110,7 +110,14 @@ async fn what_has_ended_is_not_in_the_way(stage: Arc<Stage>) {
         stage.accept(stage.same_person(&first)).await.state,
         State::Scheduled
     );
-    assert_eq!(stage.store.expire(after(WAIT_MS), 10).await.unwrap(), 1);
+    assert_eq!(
+        stage
+            .store
+            .expire(after(WAIT_MS), after(WAIT_MS), 10)
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(
         stage.accept(stage.same_person(&first)).await.state,
         State::Scheduled

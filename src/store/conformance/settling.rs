@@ -47,10 +47,12 @@ impl Stage {
     }
 
     async fn settle(&self, request: &Request, attempt: i64, finding: Finding, at: i64) -> bool {
+        let state = AttemptState::parse(&self.attempt(request, attempt).await.0).unwrap();
         let settlement = Settlement {
             desk: request.desk,
             request: request.id,
             attempt,
+            state,
             finding,
             now: after(at),
         };

@@ -143,7 +143,11 @@ async fn totals_are_the_sum_of_the_events_however_far_they_are_folded(stage: Arc
         };
         stage.report(&claim, refused, after(200)).await;
     }
-    stage.store.expire(after(WAIT_MS), 100).await.unwrap();
+    stage
+        .store
+        .expire(after(WAIT_MS), after(WAIT_MS), 100)
+        .await
+        .unwrap();
     let expected = counted(&stage).await;
     assert!(expected.len() > 10 && expected.values().any(|sum| sum.1 > 0));
     assert_eq!(totals(&stage).await, expected);

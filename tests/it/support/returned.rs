@@ -15,7 +15,11 @@ pub(crate) const KEY: &str = "a-key-of-the-mail-server";
 
 /// A service whose door for mail is open.
 pub(crate) async fn stage(database: Database) -> Stage {
-    Stage::with(database, &[("PROVIDERS__SMTP__INBOUND_KEY", KEY)]).await
+    let settings = [
+        ("PROVIDERS__SMTP__INBOUND_KEY", KEY),
+        ("REQUESTS__SENDS_PER_ADDRESS", "50"),
+    ];
+    Stage::with(database, &settings).await
 }
 
 /// A request that Ben has in his mailbox, and the mail.
