@@ -14,8 +14,10 @@ use crate::domain::id::{DeskId, RequestId};
 use crate::domain::policy::{Known, decide};
 use crate::domain::request::{Request, State};
 
-const BY_KEY: Sql = Sql::both(
-    "select id, fingerprint from requests where desk_id = $1 and idempotency_key = $2 and idempotency_key <> $3",
+/// Not empty: the condition of the index, as a text, so that it is used whatever the values are.
+const BY_KEY: Sql = Sql::each(
+    "select id, fingerprint from requests where desk_id = $1 and idempotency_key = $2 and idempotency_key <> x''",
+    "select id, fingerprint from requests where desk_id = $1 and idempotency_key = $2 and idempotency_key <> '\\x'",
 );
 const BY_RESOLUTION: Sql = Sql::both(
     "select id, fingerprint, state from requests where desk_id = $1 and conversation = $2 and slot = $3",
@@ -158,7 +160,7 @@ impl Inner {
         let desk = Value::Id(new.desk.uuid());
         let key = self.idempotency_key(new);
         if !key.is_empty() {
-            let values = [desk, Value::Bytes(&key), Value::Bytes(NO_KEY)];
+            let values = [desk, Value::Bytes(&key)];
             if let Some(row) = tx.row(BY_KEY, &values).await? {
                 let same = row.bytes("fingerprint")? == new.fingerprint;
                 let id = RequestId::from_uuid(row.id("id")?);

@@ -253,6 +253,20 @@ impl Database {
 
 #[cfg(test)]
 impl Database {
+    /// How SQLite would go about a statement, step by step.
+    pub(super) async fn plan(&self, sql: Sql) -> Result<Vec<String>, StoreError> {
+        use sqlx::SqlSafeStr as _;
+
+        let Self::Sqlite(file) = self else {
+            return Err(StoreError::Settings("only SQLite tells it".to_owned()));
+        };
+        let text = format!("explain query plan {}", sql.sqlite);
+        let rows = sqlx::query(sqlx::AssertSqlSafe(text).into_sql_str())
+            .fetch_all(&file.write)
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get("detail")?)).collect()
+    }
+
     /// The columns that a statement gives, once the database has understood it.
     pub(super) async fn columns(&self, sql: Sql) -> Result<Vec<String>, StoreError> {
         use sqlx::{Column as _, Executor as _, SqlSafeStr as _, Statement as _};

@@ -12,16 +12,32 @@ use crate::domain::rating::Rating;
 use crate::domain::request::{Request, State};
 use crate::domain::time::Timestamp;
 
+/// From a link to its request. The second half is the condition of the index, without which SQLite does not use it, nor PostgreSQL
+/// once it plans without the values.
+macro_rules! linked {
+    (sqlite) => {
+        "where requests.link_hash = $1 and requests.link_hash <> x''"
+    };
+    (postgres) => {
+        "where requests.link_hash = $1 and requests.link_hash <> '\\x'"
+    };
+}
+
+pub(super) use linked;
+
 /// Statements that lock the row on PostgreSQL; on SQLite the transaction is alone anyway.
 macro_rules! locked {
     ($tail:literal, $lock:literal) => {
+        locked!($tail, $tail, $lock)
+    };
+    ($sqlite:expr, $postgres:expr, $lock:literal) => {
         Sql::each(
-            concat!("select ", request_columns!(), " from requests ", $tail),
+            concat!("select ", request_columns!(), " from requests ", $sqlite),
             concat!(
                 "select ",
                 request_columns!(),
                 " from requests ",
-                $tail,
+                $postgres,
                 " ",
                 $lock
             ),
@@ -37,14 +53,14 @@ const BY_PAIR: Sql = locked!(
     "where requests.pair_key = $1 and requests.listening = 1",
     "for update"
 );
-const BY_LINK: Sql = locked!("where requests.link_hash = $1", "for update");
+const BY_LINK: Sql = locked!(linked!(sqlite), linked!(postgres), "for update");
 const BY_ATTEMPT: Sql = locked!(
     "join attempts a on a.desk_id = requests.desk_id and a.request_id = requests.id where a.token_hash = $1",
     "for update of requests"
 );
 
 macro_rules! locked_columns {
-    ($more:literal, $join:literal, $tail:literal, $lock:literal) => {
+    ($more:literal, $join:literal, $sqlite:expr, $postgres:expr, $lock:literal) => {
         Sql::each(
             concat!(
                 "select ",
@@ -52,7 +68,7 @@ macro_rules! locked_columns {
                 $more,
                 " from requests ",
                 $join,
-                $tail
+                $sqlite
             ),
             concat!(
                 "select ",
@@ -60,7 +76,7 @@ macro_rules! locked_columns {
                 $more,
                 " from requests ",
                 $join,
-                $tail,
+                $postgres,
                 " ",
                 $lock
             ),
@@ -71,6 +87,9 @@ macro_rules! locked_columns {
 /// The same with the request's rating, and whether the reply `$2` came before: one probe for a reply instead of three.
 macro_rules! answered {
     ($tail:literal, $lock:literal) => {
+        answered!($tail, $tail, $lock)
+    };
+    ($sqlite:expr, $postgres:expr, $lock:literal) => {
         locked_columns!(
             ", coalesce(g.id, requests.id) as rating_id, requests.id as request_id, coalesce(g.score, 0) as score, \
              coalesce(g.grade, '') as grade, coalesce(g.comment, '') as comment, coalesce(g.answered_at, 0) as rated_at, \
@@ -78,7 +97,8 @@ macro_rules! answered {
              cast((select count(*) from replies p where p.desk_id = requests.desk_id and p.request_id = requests.id \
              and p.provider_id = $2) as bigint) as repeated",
             "left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id ",
-            $tail,
+            $sqlite,
+            $postgres,
             $lock
         )
     };
@@ -88,7 +108,7 @@ const ANSWERED_PAIR: Sql = answered!(
     "where requests.pair_key = $1 and requests.listening = 1",
     "for update of requests"
 );
-const ANSWERED_LINK: Sql = answered!("where requests.link_hash = $1", "for update of requests");
+const ANSWERED_LINK: Sql = answered!(linked!(sqlite), linked!(postgres), "for update of requests");
 const ANSWERED_ATTEMPT: Sql = answered!(
     "join attempts a on a.desk_id = requests.desk_id and a.request_id = requests.id where a.token_hash = $1",
     "for update of requests"

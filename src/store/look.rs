@@ -42,8 +42,9 @@ const STOP: Sql = Sql::both(
     "update attempts set check_at = 0 where desk_id = $1 and request_id = $2 and n = $3 and state = $4",
 );
 const TAKEN: Sql = Sql::each(
-    "select provider_id from attempts where provider_id in (select value from json_each($1)) and provider = $2",
-    "select provider_id from attempts where provider_id = any($1::text[]) and provider = $2",
+    "select provider_id from attempts where provider_id in (select value from json_each($1)) and provider_id <> '' \
+     and provider = $2",
+    "select provider_id from attempts where provider_id = any($1::text[]) and provider_id <> '' and provider = $2",
 );
 
 #[cfg(test)]

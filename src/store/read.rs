@@ -1,6 +1,7 @@
 //! Reading without locks: one request, lists by cursor, what is being carried.
 
 use super::dialect::{Row, Sql, Value};
+use super::lock::linked;
 use super::row::{self, rating_columns, request_columns};
 use super::sql::Inner;
 use super::{Backlog, Filter, Find, StoreError};
@@ -23,7 +24,20 @@ macro_rules! requests_where {
 
 const ONE: Sql = requests_where!("where requests.desk_id = $1 and requests.id = $2");
 const BY_PAIR: Sql = requests_where!("where requests.pair_key = $1 and requests.listening = 1");
-const BY_LINK: Sql = requests_where!("where requests.link_hash = $1");
+const BY_LINK: Sql = Sql::each(
+    concat!(
+        "select ",
+        request_columns!(),
+        " from requests ",
+        linked!(sqlite)
+    ),
+    concat!(
+        "select ",
+        request_columns!(),
+        " from requests ",
+        linked!(postgres)
+    ),
+);
 const BY_ATTEMPT: Sql = requests_where!(
     "join attempts a on a.desk_id = requests.desk_id and a.request_id = requests.id where a.token_hash = $1"
 );

@@ -17,16 +17,22 @@ use crate::domain::token::TokenHash;
 /// A second message counts as sent this long after its time, unless it was taken back.
 const RELEASE_MS: i64 = 30_000;
 
+/// SQLite takes a partial index only for a statement that repeats the index's condition, so some conditions stand twice.
 macro_rules! unclaim {
     ($now:expr) => {
-        concat!("update requests set delivery = 'queued', lease_until = 0 where delivery = 'claimed' and lease_until <= ", $now)
+        concat!(
+            "update requests set delivery = 'queued', lease_until = 0 where delivery = 'claimed' \
+             and delivery in ('claimed', 'dispatching') and lease_until <= ",
+            $now
+        )
     };
 }
 
 const UNCLAIM: Sql = Sql::each(unclaim!(now!(sqlite)), unclaim!(now!(postgres)));
 
 const RELEASE: Sql = Sql::both(
-    "update requests set delivery = 'queued', lease_until = 0 where delivery = 'claimed' and lease_owner = $1",
+    "update requests set delivery = 'queued', lease_until = 0 where delivery = 'claimed' \
+     and delivery in ('claimed', 'dispatching') and lease_owner = $1",
 );
 const RELEASE_DUTIES: Sql = Sql::both("update duties set until = 0 where owner = $1");
 
@@ -38,7 +44,8 @@ const TAKE_OVER_DUTIES: Sql = Sql::both("update duties set until = 0");
 macro_rules! silent {
     ($now:expr) => {
         concat!(
-            "select desk_id, id from requests where delivery = 'dispatching' and lease_until <= ",
+            "select desk_id, id from requests where delivery = 'dispatching' \
+             and delivery in ('claimed', 'dispatching') and lease_until <= ",
             $now,
             " limit 500"
         )

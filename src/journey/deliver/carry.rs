@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::breaker::Breaker;
+use super::breaker::{NO_PERMISSION, PAUSED, Ticket, told_by_opening};
 use crate::channel::{self, Ask, Message};
 use crate::domain::delivery::Outcome;
 use crate::domain::request::Request;
@@ -24,12 +24,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const REPORT_TRIES: u32 = 17;
 
 impl Journey {
-    /// Carries one claimed request. What the provider did is told to its breaker.
+    /// Carries one claimed request. What the provider did is told to its breaker, which gave the ticket.
     pub(super) async fn carry(
         &self,
         provider: &dyn Provider,
         claim: &Claim,
-        breaker: &Breaker,
+        ticket: Ticket,
         stop: &CancellationToken,
     ) {
         let outcome = match carry(self, provider, claim, stop).await {
@@ -41,10 +41,9 @@ impl Journey {
             }
         };
         let Some(outcome) = outcome else {
-            breaker.abandons();
             return;
         };
-        let open = breaker.ends(&outcome, self.clock.now());
+        let open = ticket.ends(&outcome, self.clock.now());
         let gauge = self
             .metrics
             .promises
@@ -78,7 +77,8 @@ async fn carry(
     let line = match provider.open(&parcel).await {
         Ok(line) => line,
         Err(outcome) => {
-            return report(journey, provider, claim, sent(attempt, None, outcome)).await;
+            let told = report(journey, provider, claim, sent(attempt, None, outcome)).await?;
+            return Ok(told.and_then(told_by_opening));
         }
     };
     if stop.is_cancelled() {
@@ -104,7 +104,7 @@ async fn carry(
             journey.store_failed(&error);
             tracing::warn!(request = %request.id, %error, "the database did not confirm the way to the provider");
             let outcome = Outcome::NotProcessed {
-                code: "no_permission".to_owned(),
+                code: NO_PERMISSION.to_owned(),
                 retry_after_ms: None,
             };
             return report(journey, provider, claim, sent(attempt, None, outcome)).await;
@@ -131,7 +131,7 @@ async fn carry(
     }
     let outcome = if committed.elapsed() > PAUSE_MAX {
         Outcome::NotProcessed {
-            code: "paused".to_owned(),
+            code: PAUSED.to_owned(),
             retry_after_ms: None,
         }
     } else {

@@ -118,13 +118,12 @@ impl Deliverer {
                 // Taken here and not in the task, so that the next claim sees what is left. No claim gives more than was asked for.
                 let permit = Arc::clone(&lane.free).try_acquire_owned();
                 let (journey, provider) = (self.journey.clone(), Arc::clone(&lane.provider));
-                let breaker = Arc::clone(&lane.breaker);
+                let ticket = lane.breaker.starts(self.journey.clock.now());
                 let stop = stop.clone();
-                breaker.starts();
                 launched += 1;
                 flying.spawn(async move {
                     let provider = provider.as_ref();
-                    journey.carry(provider, &claim, &breaker, &stop).await;
+                    journey.carry(provider, &claim, ticket, &stop).await;
                     drop(permit);
                 });
             }
