@@ -130,3 +130,21 @@ story!(
         stage.finish().await;
     }
 );
+
+story!(
+    events_are_folded_although_nothing_can_expire,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        stage.ask("sms", ANA, "INC-1").await;
+        stage.deliver().await;
+        let pending = "select count(*) from events where folded = 0";
+        assert!(stage.database.number(pending).await > 0);
+        let spoil = "alter table requests rename column listen_until to spoiled";
+        stage.database.execute(spoil).await;
+        assert!(stage.app.journey.tidy().await.is_err());
+        assert_eq!(stage.database.number(pending).await, 0);
+        let mend = "alter table requests rename column spoiled to listen_until";
+        stage.database.execute(mend).await;
+        stage.finish().await;
+    }
+);
