@@ -162,7 +162,7 @@ impl Promises {
         )?;
         let invariants = gauges(
             "onefive_invariant_violations",
-            "How often a promise is found broken in the database, by invariant; seen by the replica that has the duty to look.",
+            "How often a promise is found broken in the database, by invariant; seen by the replica that has the duty to look. -1 where the question could not be answered.",
             &["invariant"],
         )?;
         Ok(Self {

@@ -29,6 +29,9 @@ const GRACE: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_millis(20);
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// What the metric shows of an invariant that could not be asked.
+const UNANSWERED: i64 = -1;
+
 impl Duty {
     /// Every duty.
     pub const ALL: [Self; 5] = [
@@ -63,6 +66,15 @@ impl Duty {
         }
     }
 
+    /// The pause after a round that failed. What is only asked now and then comes back at its own pace: the database has other worries.
+    fn again(self) -> Duration {
+        if self == Self::Audit {
+            self.every()
+        } else {
+            self.every().min(AGAIN)
+        }
+    }
+
     /// For how long it is held without a further round, in milliseconds.
     fn lease_ms(self) -> i64 {
         i64::try_from((self.every() + GRACE).as_millis()).unwrap_or(i64::MAX)
@@ -90,7 +102,7 @@ impl Journey {
                 Err(error) => {
                     self.store_failed(&error);
                     tracing::warn!(duty = duty.name(), %error, "a scheduled duty could not be done");
-                    duty.every().min(AGAIN)
+                    duty.again()
                 }
             };
             tokio::select! {
@@ -109,22 +121,47 @@ impl Journey {
             Duty::Reconcile => self.reconcile_on(lease).await.map(|_| false),
             Duty::Tidy => self.tidy_more().await,
             Duty::Audit => {
-                self.audit().await?;
-                self.store.forget(self.clock.now()).await?;
-                Ok(false)
+                // First: it is short, and nobody else does it.
+                let forgotten = self.store.forget(self.clock.now()).await;
+                self.audit().await;
+                forgotten.map(|_| false)
             }
         }
     }
 
     /// Asks the database whether a promise is broken, and shows it as a metric.
-    pub async fn audit(&self) -> Result<(), StoreError> {
-        for (name, broken) in self.store.invariants().await? {
-            if broken > 0 {
-                tracing::error!(invariant = name, broken, "a promise is broken");
-            }
+    pub async fn audit(&self) {
+        for (name, broken) in self.store.invariants().await {
             let gauge = self.metrics.promises.invariants.with_label_values(&[name]);
-            gauge.set(broken);
+            match broken {
+                Ok(broken) => {
+                    if broken > 0 {
+                        tracing::error!(invariant = name, broken, "a promise is broken");
+                    }
+                    gauge.set(broken);
+                }
+                Err(error) => {
+                    self.store_failed(&error);
+                    // Said once, not every round: a large database will not answer the next time either.
+                    if gauge.get() != UNANSWERED {
+                        tracing::warn!(invariant = name, %error, "whether a promise holds could not be asked");
+                    }
+                    gauge.set(UNANSWERED);
+                }
+            }
         }
-        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_audit_that_failed_comes_back_at_its_own_pace() {
+        assert_eq!(Duty::Audit.again(), Duty::Audit.every());
+        for duty in Duty::ALL.into_iter().filter(|duty| *duty != Duty::Audit) {
+            assert!(duty.again() <= AGAIN, "{duty:?}");
+        }
     }
 }

@@ -115,10 +115,14 @@ impl Inner {
             CLAIM_PLAINLY
         };
         for row in tx.rows(claim, &values).await? {
-            claims.push(Claim {
-                fence: row.int("fence")?,
-                request: row::request(&row, &self.keys)?,
-            });
+            // One that cannot be read stays claimed until its lease ends.
+            let request = row::request(&row, &self.keys);
+            if let Some(request) = row::readable(row.id("id")?, request)? {
+                claims.push(Claim {
+                    fence: row.int("fence")?,
+                    request,
+                });
+            }
         }
         tx.commit().await?;
         Ok(claims)

@@ -57,3 +57,4 @@ mod settling;
 mod stage;
 mod together;
 mod totals;
+mod unreadable;

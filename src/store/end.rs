@@ -60,7 +60,7 @@ impl Inner {
                 DeskId::from_uuid(row.id("desk_id")?),
                 RequestId::from_uuid(row.id("id")?),
             );
-            let Some(mut held) = self.lock_id(&mut tx, desk, id).await? else {
+            let Some(mut held) = self.lock_readable(&mut tx, desk, id).await? else {
                 continue;
             };
             // An answer that came between the look and the lock has its own time.

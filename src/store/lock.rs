@@ -293,6 +293,20 @@ impl Inner {
         row.as_ref().map(|row| self.held(row)).transpose()
     }
 
+    /// Locks one request of many; `None` also if it cannot be read.
+    pub(super) async fn lock_readable(
+        &self,
+        tx: &mut Tx,
+        desk: DeskId,
+        id: RequestId,
+    ) -> Result<Option<Held>, StoreError> {
+        let keys = [Value::Id(desk.uuid()), Value::Id(id.uuid())];
+        match tx.row(BY_ID, &keys).await? {
+            Some(row) => row::readable(id.uuid(), self.held(&row)),
+            None => Ok(None),
+        }
+    }
+
     /// The key of a pair of addresses. With a desk it is the desk's own; without, every desk shares it.
     pub(super) fn pair_key(&self, pair: &Pair, desk: Option<DeskId>) -> [u8; 16] {
         let desk = desk.map_or([0; 16], |desk| *desk.uuid().as_bytes());

@@ -3,7 +3,7 @@
 //! An attempt in doubt has a time at which it is looked after next. Whoever claims it moves that time on, so that a replica that
 //! dies over it leaves it to another.
 
-use super::dialect::{Sql, Value};
+use super::dialect::{Row, Sql, Value};
 use super::record::About;
 use super::row::{self, request_columns};
 use super::settle::{Ended, Which};
@@ -77,17 +77,22 @@ impl Inner {
                 Value::Int(row.int("n")?),
             ];
             if let Some(of) = tx.row(REQUEST, &keys).await? {
-                checks.push(Check {
-                    request: row::request(&of, &self.keys)?,
-                    attempt: row::attempt(&row)?,
-                    doubts: of.int("doubts")?,
-                    next_send_at: row::maybe(&of, "next_send_at")?,
-                    next_started_at: row::maybe(&of, "next_started_at")?,
-                });
+                let check = self.check(&of, &row);
+                checks.extend(row::readable(row.id("request_id")?, check)?);
             }
         }
         tx.commit().await?;
         Ok(checks)
+    }
+
+    fn check(&self, of: &Row, attempt: &Row) -> Result<Check, StoreError> {
+        Ok(Check {
+            request: row::request(of, &self.keys)?,
+            attempt: row::attempt(attempt)?,
+            doubts: of.int("doubts")?,
+            next_send_at: row::maybe(of, "next_send_at")?,
+            next_started_at: row::maybe(of, "next_started_at")?,
+        })
     }
 
     pub(super) async fn taken(

@@ -137,6 +137,25 @@ pub(super) fn request(row: &Row, keys: &KeyRing) -> Result<Request, StoreError> 
     })
 }
 
+/// What was read of a request, for whoever does many: one row that cannot be read is skipped, so that the others go on. Its values
+/// stay out of the log.
+pub(super) fn readable<T>(
+    id: uuid::Uuid,
+    read: Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(StoreError::Corrupt(text)) => {
+            // Behind the column's name stands what was found in it.
+            let what = text.split(':').next().unwrap_or_default();
+            let request = RequestId::from_uuid(id);
+            tracing::error!(%request, what, "a request cannot be read and is skipped");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) fn attempt_state(row: &Row) -> Result<AttemptState, StoreError> {
     word(row, "state", AttemptState::parse)
 }

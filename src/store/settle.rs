@@ -243,7 +243,7 @@ impl Inner {
                 DeskId::from_uuid(row.id("desk_id")?),
                 RequestId::from_uuid(row.id("id")?),
             );
-            let Some(mut held) = self.lock_id(&mut tx, desk, id).await? else {
+            let Some(mut held) = self.lock_readable(&mut tx, desk, id).await? else {
                 continue;
             };
             settled += u64::from(self.silence(&mut tx, &mut held, now).await?);

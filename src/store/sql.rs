@@ -330,7 +330,7 @@ impl Store for SqlStore {
         self.inner.forget(now).await
     }
 
-    async fn invariants(&self) -> Result<Vec<(&'static str, i64)>, StoreError> {
+    async fn invariants(&self) -> Vec<(&'static str, Result<i64, StoreError>)> {
         self.inner.invariants().await
     }
 

@@ -1,6 +1,12 @@
 //! What holds whatever goes wrong elsewhere: a provider that is down gets few messages, a day has a ceiling of sends, and one replica
 //! at a time does a scheduled duty.
 
+use std::time::Duration;
+
+use onefive::domain::time::Timestamp;
+use onefive::journey::Duty;
+use tokio_util::sync::CancellationToken;
+
 use crate::story;
 use crate::support::database::Database;
 use crate::support::http;
@@ -20,6 +26,12 @@ async fn own(stage: &Stage, series: &str) -> f64 {
     line.unwrap_or_else(|| panic!("{series} is not in\n{metrics}"))
         .parse()
         .unwrap()
+}
+
+/// Whether the process shows a series.
+async fn has(stage: &Stage, series: &str) -> bool {
+    let metrics = http::get(&format!("{}/metrics", stage.url)).await.body;
+    metrics.lines().any(|line| line.starts_with(series))
 }
 
 story!(
@@ -127,6 +139,62 @@ story!(
         store.release("another").await.unwrap();
         assert_eq!(stage.app.journey.reconcile().await.unwrap(), 0);
         assert_eq!(stage.twilio.looks(), 1);
+        stage.finish().await;
+    }
+);
+
+story!(
+    events_are_folded_although_nothing_can_expire,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        stage.ask("sms", ANA, "INC-1").await;
+        stage.deliver().await;
+        let pending = "select count(*) from events where folded = 0";
+        assert!(stage.database.number(pending).await > 0);
+        let spoil = "alter table requests rename column listen_until to spoiled";
+        stage.database.execute(spoil).await;
+        assert!(stage.app.journey.tidy().await.is_err());
+        assert_eq!(stage.database.number(pending).await, 0);
+        let mend = "alter table requests rename column spoiled to listen_until";
+        stage.database.execute(mend).await;
+        stage.finish().await;
+    }
+);
+
+story!(
+    what_bounds_nothing_is_forgotten_although_the_audit_fails,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let long_ago = Timestamp::from_millis(0);
+        let journey = &stage.app.journey;
+        journey
+            .store
+            .add_stray("twilio", "SM1", long_ago)
+            .await
+            .unwrap();
+        let spoil = "alter table ratings rename to spoiled";
+        stage.database.execute(spoil).await;
+        let stop = CancellationToken::new();
+        let unanswered = r#"onefive_invariant_violations{invariant="rating_unanswered"}"#;
+        let last = r#"onefive_invariant_violations{invariant="lease_overdue"}"#;
+        let asked = async {
+            // The last one is asked although another could not be.
+            let mut look = tokio::time::interval(Duration::from_millis(20));
+            while !has(&stage, last).await {
+                look.tick().await;
+            }
+            stop.cancel();
+        };
+        let done = async { tokio::join!(journey.run_duty(Duty::Audit, stop.clone()), asked) };
+        tokio::time::timeout(Duration::from_secs(20), done)
+            .await
+            .unwrap();
+        assert!((own(&stage, unanswered).await + 1.0).abs() < f64::EPSILON);
+        assert!(own(&stage, last).await.abs() < f64::EPSILON);
+        let strays = stage.database.number("select count(*) from strays").await;
+        assert_eq!(strays, 0);
+        let mend = "alter table spoiled rename to ratings";
+        stage.database.execute(mend).await;
         stage.finish().await;
     }
 );

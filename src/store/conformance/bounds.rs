@@ -14,6 +14,7 @@ stories!(
     of_many_that_want_a_duty_one_gets_it, nothing_is_sent_above_the_ceiling_of_an_address,
     nothing_is_sent_above_the_ceiling_of_a_desk, what_was_not_processed_does_not_count,
     a_text_of_nobody_is_remembered, a_broken_promise_is_counted,
+    a_question_that_fails_keeps_no_other_from_being_asked,
 );
 
 async fn one_replica_has_a_duty_and_another_takes_it_over_when_the_lease_ends(stage: Arc<Stage>) {
@@ -156,9 +157,9 @@ async fn a_text_of_nobody_is_remembered(stage: Arc<Stage>) {
 
 async fn a_broken_promise_is_counted(stage: Arc<Stage>) {
     let broken = async || {
-        let all = stage.store.invariants().await.unwrap();
-        let broken = all.into_iter().filter(|(_, broken)| *broken > 0);
-        broken.map(|(name, _)| name).collect::<Vec<_>>()
+        let mut all = stage.store.invariants().await;
+        all.retain(|(_, broken)| *broken.as_ref().unwrap() > 0);
+        all.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
     };
     let request = stage.sent(stage.trigger()).await;
     let rated = super::stage::digit(&request, "r1", 4, after(1));
@@ -195,4 +196,18 @@ async fn a_broken_promise_is_counted(stage: Arc<Stage>) {
         ))
         .await;
     assert_eq!(broken().await, ["ratings_miscounted", "lease_overdue"]);
+}
+
+async fn a_question_that_fails_keeps_no_other_from_being_asked(stage: Arc<Stage>) {
+    stage
+        .execute(Sql::both("alter table ratings rename to spoiled"))
+        .await;
+    let answers = stage.store.invariants().await;
+    let failed: Vec<_> = answers
+        .iter()
+        .filter(|(_, broken)| broken.is_err())
+        .map(|(name, _)| *name)
+        .collect();
+    assert_eq!(failed, ["ratings_miscounted", "rating_unanswered"]);
+    assert_eq!(answers.last().unwrap().0, "lease_overdue");
 }
