@@ -65,6 +65,13 @@ async fn what_can_be_read_expires(stage: Arc<Stage>) {
     stage.sent(stage.trigger()).await;
     spoil(&stage).await;
     let request = stage.sent(stage.trigger()).await;
-    assert_eq!(stage.store.expire(after(WAIT_MS), 10).await.unwrap(), 1);
+    assert_eq!(
+        stage
+            .store
+            .expire(after(WAIT_MS), after(WAIT_MS), 10)
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(stage.look(&request).await.state, State::Expired);
 }
