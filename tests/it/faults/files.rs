@@ -244,7 +244,8 @@ async fn the_log_is_bounded_and_a_stuck_reader_is_seen() {
     for _ in 0..readers {
         // Without the reader, a few checkpoints' worth of writes leave the log as it was.
         let before = changes_of(&file, &load, 3).await;
-        assert!(before <= 16 * MIB, "{before}");
+        // What is written while a checkpoint is being made comes on top.
+        assert!(before <= 32 * MIB, "{before}");
         let mut reader = SqliteConnection::connect(&format!("sqlite:{}?mode=ro", file.display()))
             .await
             .unwrap();

@@ -1,7 +1,7 @@
 //! Faults on purpose: what is promised holds while processes die, answers are lost, and the network, the database, its disk and its
 //! clock fail.
 //!
-//! Each story notes what it injected in `target/faults.jsonl`; `ONEFIVE_TEST_SOAK=1` makes the counts about ten times bigger.
+//! Each story notes what it injected in `target/faults.jsonl`; `ONEFIVE_TEST_SOAK=1` makes most counts about ten times bigger.
 
 mod clocks;
 mod database;

@@ -80,6 +80,19 @@ impl World {
         }
     }
 
+    /// A replica that has started and rests until it is its turn, so that no lease runs out while the next one starts.
+    async fn resting(&self, plan: Plan) -> Replica {
+        let replica = self.replica(plan).await;
+        replica.program.signal("STOP");
+        replica
+    }
+
+    /// Its turn.
+    async fn go(&self, replica: &Replica) {
+        replica.program.signal("CONT");
+        replica.program.ready(&self.http).await;
+    }
+
     /// A replica that runs alone is asked, so the work is its own.
     async fn ask(&mut self, replica: &mut Replica) {
         let url = format!("{}/v1/requests", replica.program.url);
@@ -118,8 +131,8 @@ impl World {
     }
 
     /// A claim, and a way to the provider that does not open.
-    async fn stop_with_claims(&mut self) -> Replica {
-        let mut replica = self.replica(Plan::PASS).await;
+    async fn stop_with_claims(&mut self, mut replica: Replica) -> Replica {
+        self.go(&replica).await;
         replica.to_twilio.ignore().await;
         self.ask(&mut replica).await;
         self.claimed(SENDS).await;
@@ -130,8 +143,8 @@ impl World {
     }
 
     /// Between the statements of the point of no return and its commit.
-    async fn stop_before_the_commit(&mut self) -> Replica {
-        let mut replica = self.replica(Plan::PASS).await;
+    async fn stop_before_the_commit(&mut self, mut replica: Replica) -> Replica {
+        self.go(&replica).await;
         replica.to_twilio.ignore().await;
         let claimed = SENDS; // What was stopped before is still claimed.
         self.ask(&mut replica).await;
@@ -151,10 +164,8 @@ impl World {
 
     /// After the point of no return was committed, and before the program knows; for how many sends that is so. The others wait
     /// behind them for their own.
-    async fn stop_after_the_commit(&mut self) -> (Replica, usize) {
-        let spot = Spot::At(b"insert into attempts");
-        let plan = Plan::up(spot, Deed::HoldAnswerOf(b"COMMIT"));
-        let mut replica = self.replica(plan).await;
+    async fn stop_after_the_commit(&mut self, mut replica: Replica) -> (Replica, usize) {
+        self.go(&replica).await;
         // All are asked before the first is sent: what is held must not hold up a trigger.
         replica.to_twilio.ignore().await;
         self.ask(&mut replica).await;
@@ -173,8 +184,12 @@ impl World {
     }
 
     /// While Twilio has the message, and before its answer.
-    async fn stop_before_the_answer(&mut self, dispatching: usize) -> Replica {
-        let mut replica = self.replica(Plan::PASS).await;
+    async fn stop_before_the_answer(
+        &mut self,
+        mut replica: Replica,
+        dispatching: usize,
+    ) -> Replica {
+        self.go(&replica).await;
         for _ in 0..SENDS {
             self.twilio.next(Behaviour::HoldAnswer);
         }
@@ -210,10 +225,16 @@ async fn a_replica_that_was_stopped_neither_sends_nor_records_when_it_goes_on() 
 
 async fn round() {
     let mut world = World::start().await;
-    let mut claims = world.stop_with_claims().await;
-    let mut before = world.stop_before_the_commit().await;
-    let (mut after, committed) = world.stop_after_the_commit().await;
-    let mut sent = world.stop_before_the_answer(committed).await;
+    let spot = Spot::At(b"insert into attempts");
+    let holding = Plan::up(spot, Deed::HoldAnswerOf(b"COMMIT"));
+    let claims = world.resting(Plan::PASS).await;
+    let before = world.resting(Plan::PASS).await;
+    let after = world.resting(holding).await;
+    let sent = world.resting(Plan::PASS).await;
+    let mut claims = world.stop_with_claims(claims).await;
+    let mut before = world.stop_before_the_commit(before).await;
+    let (mut after, committed) = world.stop_after_the_commit(after).await;
+    let mut sent = world.stop_before_the_answer(sent, committed).await;
     assert_eq!(world.twilio.messages().len(), SENDS);
 
     // Another one takes over what was not begun, once the database says that the leases are over.

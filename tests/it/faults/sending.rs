@@ -50,7 +50,8 @@ story!(
         const REQUESTS: usize = 120;
         let kind = kind(&database);
         let stage = Stage::start(database).await;
-        let burst = faults::count(12, 40);
+        // More in a row would be an outage of an hour for the circuit breaker, and that is another story.
+        let burst = 12;
         for n in 0..REQUESTS {
             let trigger = json!({"channel": "sms", "to": number(n), "conversation": format!("INC-{n}"), "delay_seconds": n * 10});
             assert_eq!(stage.trigger(&trigger).await.status, 202);

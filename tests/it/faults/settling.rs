@@ -122,7 +122,7 @@ story!(
         let kind = kind(&database);
         let stage = Stage::start(database).await;
         let mut numbers = Numbers(0);
-        let count = faults::count(6, 30);
+        let count = 6;
         for (id, fault, behaviour) in [
             ("F4", "answer lost", Behaviour::LoseAnswer),
             ("F5", "500 after accepting", Behaviour::Fail500AfterAccept),
@@ -169,7 +169,7 @@ story!(
         let kind = kind(&database);
         let stage = Stage::start(database).await;
         let mut numbers = Numbers(0);
-        let count = faults::count(6, 30);
+        let count = 6;
         let ids = numbers
             .meet(&stage, Behaviour::Fail500WithoutAccept, count)
             .await;
@@ -193,7 +193,7 @@ story!(late_news_turn_what_was_lost, async |database: Database| {
     let kind = kind(&database);
     let stage = Stage::start(database).await;
     let mut numbers = Numbers(0);
-    let count = faults::count(6, 30);
+    let count = 6;
     stage.twilio.lists(Listing::EmptyLie);
     let ids = numbers.meet(&stage, Behaviour::LoseAnswer, count).await;
     turn(&stage, WINDOW).await;
@@ -222,7 +222,7 @@ story!(
         let kind = kind(&database);
         let stage = Stage::start(database).await;
         let mut numbers = Numbers(0);
-        let count = faults::count(4, 20);
+        let count = 4;
         stage.twilio.lists_after(90);
         let ids = numbers.meet(&stage, Behaviour::LoseAnswer, count).await;
         turn(&stage, 60).await;
