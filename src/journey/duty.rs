@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Journey;
@@ -75,24 +76,35 @@ impl Duty {
         }
     }
 
-    /// For how long it is held without a further round, in milliseconds.
-    fn lease_ms(self) -> i64 {
-        i64::try_from((self.every() + GRACE).as_millis()).unwrap_or(i64::MAX)
+    /// For how long it is held without being renewed.
+    fn lease(self) -> Duration {
+        self.every() + GRACE
     }
 }
 
 impl Journey {
     /// Takes or keeps a duty; `None` while another replica has it.
     pub(super) async fn hold(&self, duty: Duty) -> Result<Option<Lease>, StoreError> {
-        let (name, lease) = (duty.name(), duty.lease_ms());
-        self.store.hold_duty(name, &self.replica, lease).await
+        let lease = i64::try_from(duty.lease().as_millis()).unwrap_or(i64::MAX);
+        let (name, owner) = (duty.name(), &self.replica);
+        self.store.hold_duty(name, owner, lease).await
     }
 
     /// Does a duty again and again while it is ours, until `stop`.
     pub async fn run_duty(&self, duty: Duty, stop: CancellationToken) {
+        let mut held: Option<(Lease, Instant)> = None;
         while !stop.is_cancelled() {
-            let done = match self.hold(duty).await {
-                Ok(Some(lease)) => self.round(duty, lease).await,
+            // Renewed by half-time and not with every round: each time is a commit, also while nothing happens. The time that a
+            // process stands still counts.
+            let fresh = held.filter(|(_, since)| since.elapsed() * 2 < duty.lease());
+            let since = Instant::now();
+            let leased = match fresh {
+                Some(fresh) => Ok(Some(fresh)),
+                None => self.hold(duty).await.map(|lease| Some((lease?, since))),
+            };
+            held = leased.as_ref().copied().unwrap_or(None);
+            let done = match leased {
+                Ok(Some((lease, _))) => self.round(duty, lease).await,
                 Ok(None) => Ok(false),
                 Err(error) => Err(error),
             };

@@ -74,9 +74,7 @@ impl Program {
         let mut program = Self::new(database);
         program.set("channels.sms", "twilio");
         let section: toml::Table = twilio.settings(from).parse().unwrap();
-        for (key, value) in &section {
-            program.set(&format!("providers.twilio.{key}"), value.as_str().unwrap());
-        }
+        program.set_all("providers.twilio.", &section);
         if from.starts_with("MG") {
             program.settings.remove("providers.twilio.from");
             program.set("providers.twilio.messaging_service_sid", from);
@@ -87,6 +85,20 @@ impl Program {
     /// Changes a setting, such as `database.lease_seconds`. It counts from the next start or command on.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.settings.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Changes every setting of a table, below the section `above`.
+    pub(crate) fn set_all(&mut self, above: &str, table: &toml::Table) {
+        for (key, value) in table {
+            let key = format!("{above}{key}");
+            if let Some(inner) = value.as_table() {
+                self.set_all(&format!("{key}."), inner);
+            } else if let Some(text) = value.as_str() {
+                self.set(&key, text);
+            } else {
+                self.set(&key, &value.to_string());
+            }
+        }
     }
 
     /// Sets a variable of the environment for everything that starts from now on.
@@ -199,9 +211,14 @@ impl Program {
         }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("a running program").id()
+    }
+
     /// Sends a signal by its name: `TERM`, `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.as_ref().expect("a running program").id();
+        let id = self.id();
         let sent = Command::new("/bin/kill")
             .args([&format!("-{name}"), &id.to_string()])
             .status();

@@ -1,7 +1,6 @@
 //! Processes of the real program that may share a database, are told to stop, and stand behind a real `HAProxy`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use http_body_util::Full;
 use tokio::time::{interval, timeout};
 
 use super::database::Database;
-use super::program::{Http, once};
+use super::program::{Http, Program, once};
 use super::{free_port, part};
 
 /// For a start and for an end. Only a broken service comes near.
@@ -18,76 +17,45 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// How often something is looked at that somebody waits for.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The program with a settings file of its own; it is killed when dropped.
+/// The program as one that leaves a balancer and is watched from outside.
 pub(crate) struct Replica {
+    program: Program,
     /// Where it listens, with all three routers.
     pub(crate) url: String,
     /// The same as host and port.
     pub(crate) address: String,
-    config: PathBuf,
-    child: Option<Child>,
-    folder: tempfile::TempDir,
 }
 
 impl Replica {
-    /// Writes the settings: one listener, this database, and `more`, lines such as `channels.sms = "sandbox"`.
+    /// With this database, and `more` settings: a text in TOML such as `channels.sms = "sandbox"`.
     pub(crate) fn new(database: &Database, more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("onefive.toml");
-        let address = format!("127.0.0.1:{}", free_port());
-        let mut settings = String::new();
-        for (name, value) in database.settings() {
-            let (section, key) = name.split_once("__").unwrap();
-            let (section, key) = (section.to_lowercase(), key.to_lowercase());
-            let number = value.parse::<u32>().map(|number| number.to_string());
-            let value = number.unwrap_or_else(|_| format!("{value:?}"));
-            writeln!(settings, "{section}.{key} = {value}").unwrap();
-        }
-        for listener in ["public", "api", "admin"] {
-            writeln!(settings, "server.{listener} = \"{address}\"").unwrap();
-        }
-        writeln!(settings, "server.public_url = \"http://{address}\"\n{more}").unwrap();
-        std::fs::write(&config, settings).unwrap();
+        let mut program = Program::new(database);
+        program.set("server.connections_per_peer", "256");
+        program.set("channels.sms", "");
+        let more: toml::Table = more.parse().unwrap();
+        program.set_all("", &more);
+        let url = program.url.clone();
+        let address = url.strip_prefix("http://").unwrap().to_owned();
         Self {
-            url: format!("http://{address}"),
+            program,
+            url,
             address,
-            config,
-            child: None,
-            folder,
         }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_onefive"));
-        command.args(arguments).arg("--config").arg(&self.config);
-        command
-    }
-
-    /// Runs a command of the command line; what it printed.
-    pub(crate) fn run(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// Makes a desk with a key that may do everything; the key as a header's value.
     pub(crate) fn desk(&self) -> String {
-        self.run(&["desk", "add", "acme", "--name", "Acme IT"]);
-        format!("Bearer {}", self.run(&["key", "create", "--desk", "acme"]))
+        format!("Bearer {}", self.program.desk())
     }
 
     /// What it has logged in all its lives.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.program.log()
     }
 
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(&mut self, http: &Http) {
-        let log = self.folder.path().join("log");
-        let log = std::fs::File::options().create(true).append(true).open(log);
-        let mut command = self.command(&["serve"]);
-        command.stdout(Stdio::null()).stderr(log.unwrap());
-        self.child = Some(command.spawn().unwrap());
+        self.program.launch();
         let ready = async {
             let mut ticks = interval(LOOK);
             while self.readyz(http).await != Some(200) {
@@ -107,51 +75,24 @@ impl Replica {
         Some(once(http, readyz.unwrap()).await?.0)
     }
 
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
-    }
-
     /// SIGTERM: from now on it is leaving.
     pub(crate) fn terminate(&self) {
-        let pid = self.pid().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success(), "{pid} is gone already");
+        self.program.signal("TERM");
     }
 
     /// Waits until it has ended by itself; how, and how long that took.
     pub(crate) async fn ended(&mut self) -> (ExitStatus, Duration) {
         let begun = Instant::now();
-        let child = self.child.as_mut().expect("it runs");
-        let ended = async {
-            let mut ticks = interval(LOOK);
-            loop {
-                ticks.tick().await;
-                if let Some(status) = child.try_wait().unwrap() {
-                    return status;
-                }
-            }
-        };
-        let status = timeout(PATIENCE, ended).await.expect("it ends");
-        self.child = None;
-        (status, begun.elapsed())
+        (self.program.end().await, begun.elapsed())
     }
 
     /// The most memory that was resident at once, in MiB.
     pub(crate) fn memory_mib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.id()));
+        let status = status.unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.unwrap().trim().trim_end_matches(" kB");
         kib.parse::<u64>().unwrap() / 1024
-    }
-}
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
     }
 }
 
