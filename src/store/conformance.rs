@@ -46,6 +46,7 @@ mod callbacks;
 mod carrying;
 mod desks;
 mod ending;
+mod guarding;
 mod listing;
 mod opting_out;
 mod pairs;
