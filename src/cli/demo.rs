@@ -68,7 +68,7 @@ async fn show(
         .add_desk(
             "demo",
             "Northwind IT",
-            &DeskSettings::default(),
+            &DeskSettings::permissive(),
             parts.clock.now(),
         )
         .await?;
@@ -98,6 +98,9 @@ fn print_hints(url: &str, key: &str) {
     println!("  API         {url}/docs");
     println!("  Metrics     {url}/metrics");
     println!("  API key     {key}\n");
+    println!(
+        "  Nobody is spared: caps, quiet hours and countries are off (PUT /v1/desk sets them).\n"
+    );
     println!("  Or ask by hand, and answer on the page:");
     println!(
         "  curl -s {url}/v1/requests -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\"

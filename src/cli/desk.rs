@@ -29,6 +29,9 @@ enum Command {
         /// The language of customers whose language is not known, such as de
         #[arg(long, default_value = "")]
         language: String,
+        /// Further settings, as the body of PUT /v1/desk: JSON, or a file with it
+        #[arg(long = "settings", value_name = "JSON|FILE", default_value = "{}")]
+        more: String,
         #[command(flatten)]
         settings: Settings,
     },
@@ -47,6 +50,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             name,
             sender,
             language,
+            more,
             settings,
         } => {
             if !is_slug(&slug) {
@@ -61,10 +65,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
                     "--name must be 1 to 60 characters on one line".to_owned(),
                 ));
             }
-            let desk = DeskSettings {
-                senders: senders(&sender)?,
-                language,
-            };
+            let mut desk = more_settings(&more)?;
+            desk.senders.extend(senders(&sender)?);
+            if !language.is_empty() {
+                desk.language = language;
+            }
+            desk.check()
+                .map_err(|error| Failure::Refused(format!("the settings: {error}")))?;
             let (store, _) = open_store(&settings.load()?, &parts).await?;
             store.migrate().await?;
             let added = store
@@ -92,6 +99,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Settings from JSON or from a file with it.
+fn more_settings(given: &str) -> Result<DeskSettings, Failure> {
+    let text = if given.trim_start().starts_with('{') {
+        given.to_owned()
+    } else {
+        std::fs::read_to_string(given)
+            .map_err(|error| Failure::Refused(format!("--settings {given}: {error}")))?
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
+    serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| Failure::Refused(format!("--settings: {error}")))
 }
 
 /// The senders, each in the form in which it will be compared with what comes back.

@@ -5,10 +5,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::id::{DeskId, KeyId};
+use super::policy::Rules;
 use super::time::Timestamp;
 use super::token::base62;
+use super::trigger::{FieldError, language, text, timezone};
 
 /// A service desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +29,39 @@ pub struct Desk {
 }
 
 /// What a desk may set for itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct DeskSettings {
-    /// The desk's own sender by channel, where it does not use the provider's.
+    /// The desk's own sender by channel, where it does not use the provider's, such as `{"sms": "+14155550100"}`.
     pub senders: BTreeMap<String, String>,
-    /// The language of contacts whose language is not known.
+    /// The language of contacts whose language is not known, such as `de`.
     pub language: String,
+    /// The desk's IANA time zone, such as `Europe/Berlin`: whose day is the desk's day, and that of contacts of whom nothing
+    /// better is known. UTC if it is empty.
+    pub timezone: String,
+    /// When it asks and when it does not.
+    pub rules: Rules,
+}
+
+impl DeskSettings {
+    /// The defaults with rules that hold back nothing (see [`Rules::permissive`]).
+    pub fn permissive() -> Self {
+        Self {
+            rules: Rules::permissive(),
+            ..Self::default()
+        }
+    }
+
+    /// Checks every bound. The error names the field with dots, such as `rules.caps[0].days`. Whether a sender is an address of
+    /// its channel, only the channel can judge.
+    pub fn check(&self) -> Result<(), FieldError> {
+        for (channel, sender) in &self.senders {
+            text(&format!("senders.{channel}"), sender, 254)?;
+        }
+        language("language", &self.language)?;
+        timezone("timezone", &self.timezone)?;
+        self.rules.check("rules.")
+    }
 }
 
 /// Whether a text may be a desk's short name: 1 to 40 lower-case letters, digits and hyphens, a letter first.

@@ -212,8 +212,8 @@ impl Trigger {
         text("queue", &self.queue, 100)?;
         text("topic", &self.topic, 100)?;
         slug("touchpoint", &self.touchpoint)?;
-        language(&self.contact.language)?;
-        timezone(&self.contact.timezone)?;
+        language("contact.language", &self.contact.language)?;
+        timezone("contact.timezone", &self.contact.timezone)?;
         within("switches", self.switches, 0, 100)?;
         within("delay_seconds", self.delay_seconds, 0, MONTH_SECONDS)?;
         if let Some(seconds) = self.expires_in {
@@ -264,7 +264,7 @@ impl Trigger {
 }
 
 /// A text is at most `max` characters and holds no control character: it ends up in messages, headers and log lines.
-fn text(field: &str, value: &str, max: usize) -> Result<(), FieldError> {
+pub(super) fn text(field: &str, value: &str, max: usize) -> Result<(), FieldError> {
     if value.chars().count() > max {
         return Err(FieldError::new(
             field,
@@ -303,7 +303,7 @@ fn slug(field: &str, value: &str) -> Result<(), FieldError> {
 }
 
 /// The shape of BCP 47, not its registry: an unknown language falls back, a malformed one is a mistake.
-fn language(value: &str) -> Result<(), FieldError> {
+pub(super) fn language(field: &str, value: &str) -> Result<(), FieldError> {
     let mut parts = value.split('-');
     let primary = parts
         .next()
@@ -314,17 +314,17 @@ fn language(value: &str) -> Result<(), FieldError> {
         return Ok(());
     }
     Err(FieldError::new(
-        "contact.language",
+        field,
         "must be a language tag, such as es or de-AT",
     ))
 }
 
-fn timezone(value: &str) -> Result<(), FieldError> {
+pub(super) fn timezone(field: &str, value: &str) -> Result<(), FieldError> {
     if value.is_empty() || (value.len() <= 64 && jiff::tz::TimeZone::get(value).is_ok()) {
         return Ok(());
     }
     Err(FieldError::new(
-        "contact.timezone",
+        field,
         "must be an IANA time zone, such as America/New_York",
     ))
 }

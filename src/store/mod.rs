@@ -45,6 +45,7 @@ mod ready;
 mod record;
 mod reply;
 mod row;
+mod rulings;
 mod server;
 mod settle;
 mod shared;
@@ -60,6 +61,7 @@ pub use calls::{
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use keyring::{KeyRing, KeyRingError};
+pub use rulings::Rulings;
 pub use sql::SqlStore;
 
 /// How to open a store.
@@ -94,7 +96,7 @@ pub struct Ceilings {
 
 /// Everything that the journey asks of the store.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Rulings + Send + Sync {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;
     /// Whether the database answers and its schema fits this binary.

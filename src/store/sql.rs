@@ -104,6 +104,7 @@ impl SqlStore {
             super::duty::STATEMENTS,
             super::invariants::STATEMENTS,
             super::desks::STATEMENTS,
+            super::rulings::STATEMENTS,
             super::read::STATEMENTS,
             super::lock::STATEMENTS,
             super::record::STATEMENTS,

@@ -299,7 +299,17 @@ story!(
     nothing_acknowledged_is_lost_by_kill_9,
     async |database: Database| {
         let mut program = Program::new(&database);
-        program.run(&["desk", "add", "acme", "--name", "Acme IT"]);
+        let settings =
+            serde_json::to_string(&onefive::domain::desk::DeskSettings::permissive()).unwrap();
+        program.run(&[
+            "desk",
+            "add",
+            "acme",
+            "--name",
+            "Acme IT",
+            "--settings",
+            &settings,
+        ]);
         let key = program.run(&["key", "create", "--desk", "acme"]);
         let http: Http = Client::builder(TokioExecutor::new()).build_http();
         let (alive, watched) = watch::channel(Some(program.start(&http).await));

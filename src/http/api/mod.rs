@@ -7,6 +7,7 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod desk;
 mod ratings;
 mod requests;
 mod view;
@@ -17,6 +18,7 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::one))
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
+        .routes(routes!(desk::show, desk::change))
 }
 
 /// The most entries of one page.

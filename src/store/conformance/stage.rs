@@ -317,7 +317,7 @@ impl Stage {
 
     pub(super) async fn add_desk(&self, slug: &str) -> DeskId {
         self.store
-            .add_desk(slug, slug, &DeskSettings::default(), NOW)
+            .add_desk(slug, slug, &DeskSettings::permissive(), NOW)
             .await
             .unwrap()
             .unwrap()

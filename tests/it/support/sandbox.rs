@@ -71,7 +71,7 @@ impl Sandbox {
 
         let (store, now) = (&app.journey.store, clock.now());
         let desk = store
-            .add_desk("demo", "Northwind IT", &DeskSettings::default(), now)
+            .add_desk("demo", "Northwind IT", &DeskSettings::permissive(), now)
             .await
             .unwrap()
             .unwrap();

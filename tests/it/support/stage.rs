@@ -256,7 +256,7 @@ pub(crate) async fn desk(app: &App, slug: &str, name: &str) -> (Desk, String) {
     let now = app.journey.clock.now();
     let store = &app.journey.store;
     let desk = store
-        .add_desk(slug, name, &DeskSettings::default(), now)
+        .add_desk(slug, name, &DeskSettings::permissive(), now)
         .await
         .unwrap()
         .unwrap();

@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod quiet;
+mod rules;
+
+pub use quiet::{QuietAction, QuietHours, TimeOfDay};
+pub use rules::{Cap, Rules, Share};
+
 /// Why somebody is not asked. The fixed list: an API value, a metric label and a column. Not every one has a rule yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
