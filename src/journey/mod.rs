@@ -25,6 +25,7 @@ use crate::provider::{Explanation, Provider, own_meaning};
 use crate::store::{SharedStore, StoreError};
 
 mod accept;
+mod case;
 mod deliver;
 mod duty;
 mod receive;
