@@ -30,6 +30,7 @@ mod deliver;
 mod duty;
 mod receive;
 mod reconcile;
+mod replay;
 mod settle;
 mod tidy;
 mod time;
@@ -38,6 +39,7 @@ pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;
 pub use duty::Duty;
 pub use receive::{Opened, PressError, Pressed};
+pub use replay::{Replayed, Stretch};
 
 /// Which provider carries which channel.
 #[derive(Clone, Default)]

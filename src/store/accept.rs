@@ -6,13 +6,13 @@ use super::born::beginning;
 use super::bulk::{Insert, insert, owned};
 use super::dialect::{Sql, Value};
 use super::lock::Held;
-use super::past::{self, Who};
+use super::past;
 use super::sql::Inner;
 use super::tx::Tx;
 use super::{Accepted, Carriage, NewRequest, Pair, StoreError};
 use crate::domain::delivery::AttemptState;
 use crate::domain::id::{DeskId, RequestId};
-use crate::domain::policy::{Known, Past, decide};
+use crate::domain::policy::{Known, Past, Who, decide};
 use crate::domain::request::{Request, State};
 
 /// Not empty: the condition of the index, as a text, so that it is used whatever the values are.

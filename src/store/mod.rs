@@ -63,7 +63,7 @@ pub use calls::{
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use keyring::{KeyRing, KeyRingError};
-pub use rulings::Rulings;
+pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
 
 /// How to open a store.

@@ -2,13 +2,18 @@
 //!
 //! The asks of a whole batch of triggers are read in one statement. A contact is the same by the address or by the desk's own id.
 
-use super::dialect::{Sql, Value};
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::dialect::{Row, Sql, Value};
+use super::row::{self, request_columns};
 use super::sql::Inner;
 use super::tx::Tx;
-use super::{NewRequest, StoreError};
+use super::{NewRequest, PastTrigger, StoreError};
 use crate::domain::contact::Contact;
 use crate::domain::id::{DeskId, RequestId};
-use crate::domain::policy::{Past, Rules};
+use crate::domain::policy::{Past, Rules, Who};
 use crate::domain::time::Timestamp;
 
 /// Asks that were sent or wait for it. The keys are a desk and a hash in one piece: a desk asks about its own only.
@@ -51,6 +56,12 @@ const COUNT: Sql = Sql::both(
      set n = asks_of_day.n + 1 where asks_of_day.n < $3 returning n",
 );
 const COUNTED: Sql = Sql::both("select n from asks_of_day where desk_id = $1 and day = $2");
+const TRIGGERS: Sql = Sql::both(concat!(
+    "select ",
+    request_columns!(),
+    ", requests.address_hash, requests.contact_hash from requests where requests.desk_id = $1 and requests.id > $2 \
+     and requests.id < $3 order by requests.id limit $4"
+));
 const FORGET: Sql = Sql::both("delete from asks_of_day where day < $1");
 
 #[cfg(test)]
@@ -58,19 +69,12 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("past.asks", ASKS),
     ("past.count", COUNT),
     ("past.counted", COUNTED),
+    ("past.triggers", TRIGGERS),
     ("past.forget", FORGET),
 ];
 
 /// A desk and a hash.
-pub(super) type Key = [u8; 32];
-
-/// How a contact is found again within a desk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Who {
-    pub(super) address: Key,
-    /// `None` if the desk gave no id of its own.
-    pub(super) person: Option<Key>,
-}
+type Key = [u8; 32];
 
 /// An ask in the store.
 pub(super) struct Ask {
@@ -78,6 +82,15 @@ pub(super) struct Ask {
     address: Key,
     person: Key,
     due_at: Timestamp,
+}
+
+impl Ask {
+    fn as_past(&self, who: Who) -> Past {
+        Past {
+            due_at: self.due_at,
+            same_address: self.address == who.address,
+        }
+    }
 }
 
 impl Inner {
@@ -110,18 +123,74 @@ impl Inner {
             Value::Keys(&persons),
             Value::Int(since.as_millis()),
         ];
-        let rows = tx.rows(ASKS, &values).await?;
-        rows.iter()
-            .map(|row| {
-                let desk = row.id("desk_id")?;
-                Ok(Ask {
-                    id: RequestId::from_uuid(row.id("id")?),
-                    address: key(desk, &row.bytes("address_hash")?),
-                    person: key(desk, &row.bytes("contact_hash")?),
-                    due_at: Timestamp::from_millis(row.int("due_at")?),
-                })
-            })
-            .collect()
+        tx.rows(ASKS, &values).await?.iter().map(ask).collect()
+    }
+
+    /// The triggers of a desk between `last` and `end`, in the order in which they came, with the asks of their contacts that are
+    /// older than `first`. Read beside everything that is written.
+    pub(super) async fn past_triggers(
+        &self,
+        desk: DeskId,
+        (first, last, end): (Uuid, Uuid, Uuid),
+        limit: usize,
+        reach_ms: i64,
+    ) -> Result<Vec<PastTrigger>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = [
+            Value::Id(desk.uuid()),
+            Value::Id(last),
+            Value::Id(end),
+            Value::Int(limit),
+        ];
+        let mut triggers = Vec::new();
+        for row in self.database.rows(TRIGGERS, &values).await? {
+            let request = row::request(&row, &self.keys);
+            let Some(request) = row::readable(row.id("id")?, request)? else {
+                continue;
+            };
+            let who = Who {
+                address: key(desk.uuid(), &row.bytes("address_hash")?),
+                // As the store has it: erased contacts are still told apart.
+                person: Some(key(desk.uuid(), &row.bytes("contact_hash")?)),
+            };
+            triggers.push(PastTrigger {
+                request,
+                who,
+                earlier: Vec::new(),
+            });
+        }
+        let addresses: Vec<Key> = triggers.iter().map(|past| past.who.address).collect();
+        let persons: Vec<Key> = triggers.iter().filter_map(|past| past.who.person).collect();
+        let due = triggers.iter().map(|past| past.request.due_at).min();
+        let since = due.unwrap_or_default().plus_millis(-reach_ms);
+        let values = [
+            Value::Keys(&addresses),
+            Value::Keys(&persons),
+            Value::Int(since.as_millis()),
+        ];
+        let rows = if reach_ms > 0 {
+            self.database.rows(ASKS, &values).await?
+        } else {
+            Vec::new()
+        };
+        let mut asks: Vec<Ask> = rows.iter().map(ask).collect::<Result<_, _>>()?;
+        asks.retain(|ask| ask.id.uuid() <= first);
+        let mut by_key: HashMap<Key, Vec<&Ask>> = HashMap::new();
+        for ask in &asks {
+            by_key.entry(ask.address).or_default().push(ask);
+            if ask.person[16..] != ask.address[16..] {
+                by_key.entry(ask.person).or_default().push(ask);
+            }
+        }
+        for past in &mut triggers {
+            let who = past.who;
+            let own = by_key.get(&who.address).into_iter().flatten();
+            let others = who.person.and_then(|person| by_key.get(&person));
+            let others = others.into_iter().flatten();
+            let others = others.filter(|ask| ask.address != who.address);
+            past.earlier = own.chain(others).map(|ask| ask.as_past(who)).collect();
+        }
+        Ok(triggers)
     }
 
     /// The asks of one contact, without the request itself, as the rules look at them.
@@ -172,14 +241,21 @@ pub(super) fn of(asks: &[Ask], who: Who, but: RequestId) -> Vec<Past> {
     asks.iter()
         .filter(|ask| ask.id != but)
         .filter(|ask| ask.address == who.address || Some(ask.person) == who.person)
-        .map(|ask| Past {
-            due_at: ask.due_at,
-            same_address: ask.address == who.address,
-        })
+        .map(|ask| ask.as_past(who))
         .collect()
 }
 
-fn key(desk: uuid::Uuid, hash: &[u8]) -> Key {
+fn ask(row: &Row) -> Result<Ask, StoreError> {
+    let desk = row.id("desk_id")?;
+    Ok(Ask {
+        id: RequestId::from_uuid(row.id("id")?),
+        address: key(desk, &row.bytes("address_hash")?),
+        person: key(desk, &row.bytes("contact_hash")?),
+        due_at: Timestamp::from_millis(row.int("due_at")?),
+    })
+}
+
+fn key(desk: Uuid, hash: &[u8]) -> Key {
     let mut key = [0; 32];
     key[..16].copy_from_slice(desk.as_bytes());
     let length = hash.len().min(16);

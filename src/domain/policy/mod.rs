@@ -11,10 +11,12 @@ use super::time::Timestamp;
 mod case;
 mod country;
 mod quiet;
+mod replay;
 mod rules;
 
 pub use case::{Case, Plan};
 pub use quiet::{QuietAction, QuietHours, TimeOfDay};
+pub use replay::{Compared, Recorded, Replay, Tally, Who, word as decision_word};
 pub use rules::{Cap, Rules, Share};
 
 const HOUR_MS: i64 = 3_600_000;
