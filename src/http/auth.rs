@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq as _;
 use super::Doors;
 use super::error::Problem;
 use crate::domain::desk::{ApiKey, Desk, KeyText, Scope};
+use crate::domain::id::DeskId;
 
 /// How long a key is remembered.
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -43,6 +44,12 @@ impl KnownKeys {
             .get(handle)
             .filter(|known| known.since.elapsed() < REMEMBERED)
             .cloned()
+    }
+
+    /// Forgets the keys of a desk, whose settings have changed: the next call sees them. Other replicas see them in a second.
+    pub(super) fn forget(&self, desk: DeskId) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, known| known.desk.id != desk);
     }
 
     fn put(&self, known: &Known) {

@@ -25,10 +25,12 @@ use crate::provider::{Explanation, Provider, own_meaning};
 use crate::store::{SharedStore, StoreError};
 
 mod accept;
+mod case;
 mod deliver;
 mod duty;
 mod receive;
 mod reconcile;
+mod replay;
 mod settle;
 mod tidy;
 mod time;
@@ -37,6 +39,7 @@ pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;
 pub use duty::Duty;
 pub use receive::{Opened, PressError, Pressed};
+pub use replay::{Replayed, Stretch};
 
 /// Which provider carries which channel.
 #[derive(Clone, Default)]

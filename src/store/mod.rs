@@ -23,6 +23,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 
 mod accept;
+mod again;
 mod born;
 mod bulk;
 mod calls;
@@ -40,6 +41,7 @@ mod invariants;
 mod keyring;
 mod lock;
 mod look;
+mod past;
 mod read;
 mod ready;
 mod record;
@@ -55,13 +57,13 @@ mod tx;
 mod write;
 
 pub use calls::{
-    Accepted, Attempt, Backlog, Cancelled, Carriage, Ceiling, Check, Claim, Condition, Dispatch,
-    Filter, Find, Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied, Report, Second,
-    Settlement,
+    Accepted, Again, Attempt, Backlog, Cancelled, Carriage, Ceiling, Check, Claim, Condition,
+    Dispatch, Filter, Find, Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied,
+    Report, Second, Settlement,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use keyring::{KeyRing, KeyRingError};
-pub use rulings::Rulings;
+pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
 
 /// How to open a store.

@@ -9,7 +9,7 @@ use crate::domain::policy::Suppression;
 use crate::domain::rating::{Grade, Rating, Score};
 use crate::domain::request::{Channel, History, Request, State};
 use crate::domain::time::Timestamp;
-use crate::domain::trigger::{Agent, AgentKind, Attribution, Phase};
+use crate::domain::trigger::{Agent, AgentKind, Attribution, Context, Phase};
 
 /// The columns of [`request`], for every statement that returns one.
 macro_rules! request_columns {
@@ -18,7 +18,7 @@ macro_rules! request_columns {
          requests.agent_kind, requests.team, requests.queue, requests.touchpoint, requests.phase, requests.topic, requests.language, requests.timezone, requests.switches, requests.mail, \
          requests.metadata, requests.state, requests.reason, requests.created_at, requests.due_at, requests.expires_at, requests.sent_at, requests.delivered_at, requests.reached_at, \
          requests.answered_at, requests.ended_at, requests.delivery, requests.delivery_code, requests.attempts, requests.fence, requests.listening, \
-         requests.listen_until, requests.next_at"
+         requests.listen_until, requests.next_at, requests.context, requests.planned_at"
     };
 }
 
@@ -89,11 +89,13 @@ pub(super) fn request(row: &Row, keys: &KeyRing) -> Result<Request, StoreError> 
             .map_err(|error| StoreError::Corrupt(format!("contact: {error}")))?
     };
     let mail = row.text("mail")?;
+    let context = row.text("context")?;
     let attribution = Attribution {
         agent: Agent {
             id: row.text("agent_id")?,
             name: row.text("agent_name")?,
             kind: word(row, "agent_kind", agent_kind)?,
+            address: String::new(),
         },
         team: row.text("team")?,
         queue: row.text("queue")?,
@@ -129,7 +131,13 @@ pub(super) fn request(row: &Row, keys: &KeyRing) -> Result<Request, StoreError> 
             answered_at: maybe(row, "answered_at")?,
             ended_at: maybe(row, "ended_at")?,
         },
+        context: if context.is_empty() {
+            Context::default()
+        } else {
+            json(&context, "context")?
+        },
         due_at: instant(row, "due_at")?,
+        planned_at: maybe(row, "planned_at")?,
         expires_at: instant(row, "expires_at")?,
         delivery: word(row, "delivery", DeliveryState::parse)?,
         attempts: row.int("attempts")?,

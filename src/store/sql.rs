@@ -105,6 +105,8 @@ impl SqlStore {
             super::invariants::STATEMENTS,
             super::desks::STATEMENTS,
             super::rulings::STATEMENTS,
+            super::past::STATEMENTS,
+            super::again::STATEMENTS,
             super::read::STATEMENTS,
             super::lock::STATEMENTS,
             super::record::STATEMENTS,

@@ -7,6 +7,7 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod decisions;
 mod desk;
 mod ratings;
 mod requests;
@@ -19,6 +20,7 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
         .routes(routes!(desk::show, desk::change))
+        .routes(routes!(decisions::replay))
 }
 
 /// The most entries of one page.

@@ -44,6 +44,9 @@ pub(super) struct RequestView {
     /// When it is to be sent.
     #[schema(value_type = String, format = DateTime)]
     due_at: Timestamp,
+    /// `quiet_hours` if these have moved it from when you wanted it sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delayed_by: Option<&'static str>,
     /// When it stops waiting for an answer.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
@@ -162,6 +165,7 @@ impl RequestView {
             },
             created_at: request.history.created_at,
             due_at: request.due_at,
+            delayed_by: request.planned_at.map(|_| "quiet_hours"),
             expires_at: request.expires_at,
             sent_at: request.history.sent_at,
             delivered_at: request.history.delivered_at,
