@@ -36,7 +36,7 @@ mod time;
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;
 pub use duty::Duty;
-pub use receive::{Opened, PressError, Pressed};
+pub use receive::{Opened, Posted, PressError, Pressed, Shown};
 
 /// Which provider carries which channel.
 #[derive(Clone, Default)]

@@ -189,6 +189,7 @@ impl Inner {
         let forgotten = tx.execute(FORGET, &[]).await?
             + tx.execute(FORGET_STRAYS, &[Value::Int(old.as_millis())])
                 .await?;
+        let forgotten = forgotten + Self::forget_views(&mut tx, now).await?;
         tx.commit().await?;
         Ok(forgotten)
     }

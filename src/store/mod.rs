@@ -36,6 +36,7 @@ mod duty;
 mod end;
 mod error;
 mod file;
+mod held;
 mod invariants;
 mod keyring;
 mod lock;
@@ -50,7 +51,9 @@ mod settle;
 mod shared;
 mod sql;
 mod sums;
+mod tapped;
 mod tx;
+mod views;
 mod write;
 
 pub use calls::{
@@ -59,8 +62,10 @@ pub use calls::{
     Settlement,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use held::{Held, HeldAnswer, Note, Noted, Release};
 pub use keyring::{KeyRing, KeyRingError};
 pub use sql::SqlStore;
+pub use views::{NewView, Tap, Views};
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -94,7 +99,7 @@ pub struct Ceilings {
 
 /// Everything that the journey asks of the store.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Views + Held + Send + Sync {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;
     /// Whether the database answers and its schema fits this binary.

@@ -7,6 +7,7 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod held;
 mod ratings;
 mod requests;
 mod view;
@@ -17,6 +18,10 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::one))
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
+        .routes(routes!(ratings::exclude))
+        .routes(routes!(ratings::restore))
+        .routes(routes!(held::list))
+        .routes(routes!(held::release))
 }
 
 /// The most entries of one page.

@@ -47,11 +47,16 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
     ("duties", Sql::both("select count(*) as n from duties")),
     ("events", Sql::both("select count(*) as n from events")),
     ("opt_outs", Sql::both("select count(*) as n from opt_outs")),
+    (
+        "rating_log",
+        Sql::both("select count(*) as n from rating_log"),
+    ),
     ("ratings", Sql::both("select count(*) as n from ratings")),
     ("replies", Sql::both("select count(*) as n from replies")),
     ("requests", Sql::both("select count(*) as n from requests")),
     ("strays", Sql::both("select count(*) as n from strays")),
     ("totals", Sql::both("select count(*) as n from totals")),
+    ("views", Sql::both("select count(*) as n from views")),
 ];
 
 /// Which database.
