@@ -74,6 +74,8 @@ ids! {
     ReplyId = "rep";
     /// One rating.
     RatingId = "rat";
+    /// One showing of the rating page.
+    ViewId = "vie";
     /// One event of the outbox.
     EventId = "evt";
 }

@@ -77,6 +77,12 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
         409,
         "The request has ended and cannot be cancelled.",
     ),
+    ("already_rated", 409, "The request has a rating already."),
+    (
+        "request_closed",
+        409,
+        "The request has ended; no answer to it can be counted any more.",
+    ),
     ("too_large", 413, "The body is too large."),
     (
         "unsupported_media_type",

@@ -30,6 +30,7 @@ mod pages;
 mod sandbox;
 pub mod server;
 mod totals;
+mod visitor;
 
 pub use auth::KnownKeys;
 use error::{Problem, StoreFailed};

@@ -38,7 +38,7 @@ mod time;
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;
 pub use duty::Duty;
-pub use receive::{Opened, PressError, Pressed};
+pub use receive::{Opened, Posted, PressError, Pressed, Shown};
 pub use replay::{Replayed, Stretch};
 
 /// Which provider carries which channel.

@@ -37,6 +37,7 @@ mod duty;
 mod end;
 mod error;
 mod file;
+mod held;
 mod invariants;
 mod keyring;
 mod lock;
@@ -53,7 +54,9 @@ mod settle;
 mod shared;
 mod sql;
 mod sums;
+mod tapped;
 mod tx;
+mod views;
 mod write;
 
 pub use calls::{
@@ -62,9 +65,11 @@ pub use calls::{
     Report, Second, Settlement,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use held::{Held, HeldAnswer, Note, Noted, Release};
 pub use keyring::{KeyRing, KeyRingError};
 pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
+pub use views::{NewView, Tap, Views};
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -98,7 +103,7 @@ pub struct Ceilings {
 
 /// Everything that the journey asks of the store.
 #[async_trait]
-pub trait Store: Rulings + Send + Sync {
+pub trait Store: Rulings + Views + Held + Send + Sync {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;
     /// Whether the database answers and its schema fits this binary.

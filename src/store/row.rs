@@ -6,7 +6,7 @@ use crate::domain::contact::{Address, Contact};
 use crate::domain::delivery::{AttemptState, DeliveryState};
 use crate::domain::id::{DeskId, RatingId, RequestId};
 use crate::domain::policy::Suppression;
-use crate::domain::rating::{Grade, Rating, Score};
+use crate::domain::rating::{Exclusion, Grade, Rating, Score};
 use crate::domain::request::{Channel, History, Request, State};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::{Agent, AgentKind, Attribution, Context, Phase};
@@ -25,13 +25,14 @@ macro_rules! request_columns {
 /// The columns of [`rating`], under names that do not clash with a request's.
 macro_rules! rating_columns {
     () => {
-        "g.id as rating_id, g.request_id, g.score, g.grade, g.comment, g.answered_at as rated_at, g.changed_at, g.elapsed_ms"
+        "g.id as rating_id, g.request_id, g.score, g.grade, g.comment, g.answered_at as rated_at, g.changed_at, g.elapsed_ms, \
+         g.client, g.excluded_at, g.excluded_by, g.excluded_reason"
     };
 }
 
 pub(super) use {rating_columns, request_columns};
 
-fn word<T>(
+pub(super) fn word<T>(
     row: &Row,
     column: &'static str,
     parse: impl Fn(&str) -> Option<T>,
@@ -194,6 +195,15 @@ pub(super) fn rating(row: &Row) -> Result<Rating, StoreError> {
         answered_at: instant(row, "rated_at")?,
         changed_at: instant(row, "changed_at")?,
         elapsed_ms: row.int("elapsed_ms")?,
+        client: row.bytes("client")?.try_into().ok(),
+        excluded: match maybe(row, "excluded_at")? {
+            Some(at) => Some(Exclusion {
+                at,
+                by: row.text("excluded_by")?,
+                reason: row.text("excluded_reason")?,
+            }),
+            None => None,
+        },
     })
 }
 

@@ -83,7 +83,7 @@ impl SqlStore {
         })
     }
 
-    async fn write(&self, write: Write) -> Result<Written, StoreError> {
+    pub(super) async fn write(&self, write: Write) -> Result<Written, StoreError> {
         let commit = self.commit.read().await.clone();
         match commit {
             Some(commit) => commit.write(write).await,
@@ -112,6 +112,9 @@ impl SqlStore {
             super::record::STATEMENTS,
             super::reply::STATEMENTS,
             super::sums::STATEMENTS,
+            super::views::STATEMENTS,
+            super::held::STATEMENTS,
+            super::tapped::STATEMENTS,
         ]
         .concat()
     }

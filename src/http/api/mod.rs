@@ -9,6 +9,7 @@ use crate::domain::time::Timestamp;
 
 mod decisions;
 mod desk;
+mod held;
 mod ratings;
 mod requests;
 mod view;
@@ -21,6 +22,10 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(ratings::list))
         .routes(routes!(desk::show, desk::change))
         .routes(routes!(decisions::replay))
+        .routes(routes!(ratings::exclude))
+        .routes(routes!(ratings::restore))
+        .routes(routes!(held::list))
+        .routes(routes!(held::release))
 }
 
 /// The most entries of one page.

@@ -126,7 +126,8 @@ struct Given {
     /// From 1 to 5; 5 is best.
     #[schema(minimum = 1, maximum = 5)]
     score: u8,
-    /// How we know that the contact gave it: `channel` or `tap`.
+    /// How we know that the contact gave it: `channel` or `tap`; `auto` where the desk counts those, `auto` or `suspect` where a
+    /// manager released it.
     grade: &'static str,
     /// The contact's words.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -198,6 +199,19 @@ impl RequestView {
     }
 }
 
+/// That a manager took a rating out of the reports.
+#[derive(Debug, Serialize, ToSchema)]
+struct Excluded {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// Who, as the caller named them.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    by: String,
+    /// Why.
+    reason: String,
+}
+
 /// A rating with what it is about.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RatingView {
@@ -209,7 +223,8 @@ pub(super) struct RatingView {
     /// From 1 to 5; 5 is best.
     #[schema(minimum = 1, maximum = 5)]
     score: u8,
-    /// How we know that the contact gave it: `channel` or `tap`.
+    /// How we know that the contact gave it: `channel` or `tap`; `auto` where the desk counts those, `auto` or `suspect` where a
+    /// manager released it.
     grade: &'static str,
     /// The contact's words.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -222,6 +237,9 @@ pub(super) struct RatingView {
     changed_at: Timestamp,
     /// Milliseconds from sending the request to the first answer.
     elapsed_ms: i64,
+    /// Present while a manager has taken it out of the reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    excluded: Option<Excluded>,
     /// The channel.
     channel: String,
     /// Your id of the conversation.
@@ -246,6 +264,11 @@ impl RatingView {
             answered_at: rating.answered_at,
             changed_at: rating.changed_at,
             elapsed_ms: rating.elapsed_ms,
+            excluded: rating.excluded.as_ref().map(|note| Excluded {
+                at: note.at,
+                by: note.by.clone(),
+                reason: note.reason.clone(),
+            }),
             channel: view.channel,
             conversation: view.conversation,
             resolution: view.resolution,

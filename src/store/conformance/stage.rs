@@ -51,6 +51,10 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
     ("duties", Sql::both("select count(*) as n from duties")),
     ("events", Sql::both("select count(*) as n from events")),
     ("opt_outs", Sql::both("select count(*) as n from opt_outs")),
+    (
+        "rating_log",
+        Sql::both("select count(*) as n from rating_log"),
+    ),
     ("ratings", Sql::both("select count(*) as n from ratings")),
     ("replies", Sql::both("select count(*) as n from replies")),
     ("requests", Sql::both("select count(*) as n from requests")),
@@ -60,6 +64,7 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
         "watched_hours",
         Sql::both("select count(*) as n from watched_hours"),
     ),
+    ("views", Sql::both("select count(*) as n from views")),
 ];
 
 /// Which database.
