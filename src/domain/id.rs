@@ -76,6 +76,8 @@ ids! {
     RatingId = "rat";
     /// One event of the outbox.
     EventId = "evt";
+    /// One address that a desk wants its events sent to.
+    WebhookId = "whk";
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ mod invariants;
 mod keyring;
 mod lock;
 mod look;
+mod outbox;
 mod read;
 mod ready;
 mod record;
@@ -49,7 +50,10 @@ mod server;
 mod settle;
 mod shared;
 mod sql;
+mod subscriptions;
 mod sums;
+mod told;
+mod tries;
 mod tx;
 mod write;
 
@@ -60,7 +64,10 @@ pub use calls::{
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use keyring::{KeyRing, KeyRingError};
+pub use outbox::{Behind, Keeping, Outbox};
 pub use sql::SqlStore;
+pub use subscriptions::{Subscriptions, WebhookChange};
+pub use tries::{Tries, WebhookTries, WebhookWork};
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -94,7 +101,7 @@ pub struct Ceilings {
 
 /// Everything that the journey asks of the store.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Outbox + Subscriptions + Tries + Send + Sync {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;
     /// Whether the database answers and its schema fits this binary.

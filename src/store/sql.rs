@@ -109,6 +109,10 @@ impl SqlStore {
             super::record::STATEMENTS,
             super::reply::STATEMENTS,
             super::sums::STATEMENTS,
+            super::outbox::STATEMENTS,
+            super::told::STATEMENTS,
+            super::subscriptions::STATEMENTS,
+            super::tries::STATEMENTS,
         ]
         .concat()
     }
