@@ -288,7 +288,10 @@ mod tests {
         assert_eq!(json["data"]["rating"]["comment"], "slow");
         let request = json["data"]["request"].as_object().unwrap();
         assert_eq!(request.keys().collect::<Vec<_>>(), ["id"]);
-        assert!(json["data"].get("reason").is_none(), "only a suppression has one");
+        assert!(
+            json["data"].get("reason").is_none(),
+            "only a suppression has one"
+        );
     }
 
     #[test]

@@ -25,9 +25,7 @@ pub const LOG_MS: i64 = 7 * 86_400_000;
 pub const RETRIES_MAX: i64 = 200;
 
 /// When a failed try is repeated, in seconds after it, as the specification suggests. After the last one it is given up.
-const SCHEDULE: [i64; 9] = [
-    5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400,
-];
+const SCHEDULE: [i64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 /// Failures in a row after which an address is left alone for a while.
 const BREAK: i64 = 5;
 /// For how long it is left alone, in seconds, growing with each further failure.
@@ -153,7 +151,11 @@ impl Health {
         let wait = spread(rest, jitter).max(asked);
         Self {
             failures,
-            failing_since: if self.failures == 0 { now } else { self.failing_since },
+            failing_since: if self.failures == 0 {
+                now
+            } else {
+                self.failing_since
+            },
             open_until: self.open_until.max(now.plus_millis(wait)),
         }
     }
@@ -266,10 +268,15 @@ mod tests {
 
     #[test]
     fn the_vector_of_the_specification_is_signed_as_it_says() {
-        let secret = WebhookSecret::new(STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
+        let secret =
+            WebhookSecret::new(STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
         assert_eq!(secret.expose(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         assert_eq!(
-            secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#),
+            secret.sign(
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                br#"{"test": 2432232314}"#
+            ),
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
         assert!(!format!("{secret:?}").contains("MfKQ"));
@@ -281,7 +288,17 @@ mod tests {
         let hours = |n: i64| n * 3_600_000;
         assert_eq!(
             waits,
-            [5_000, 300_000, 1_800_000, hours(2), hours(5), hours(10), hours(14), hours(20), hours(24)]
+            [
+                5_000,
+                300_000,
+                1_800_000,
+                hours(2),
+                hours(5),
+                hours(10),
+                hours(14),
+                hours(20),
+                hours(24)
+            ]
         );
         assert_eq!(retry_after(0, 0), None);
         assert_eq!(retry_after(i64::MIN, 0), None);
@@ -311,13 +328,23 @@ mod tests {
         let health = Health::default().after(Tried::Failed(Some(60_000)), NOW, 0);
         assert_eq!(health.gate(NOW.plus_millis(59_999)), Gate::Open);
         let health = Health::default().after(Tried::Failed(Some(i64::MAX)), NOW, 0);
-        assert_eq!(health.gate(NOW.plus_millis(RETRY_AFTER_MAX_MS)), Gate::Closed);
+        assert_eq!(
+            health.gate(NOW.plus_millis(RETRY_AFTER_MAX_MS)),
+            Gate::Closed
+        );
     }
 
     #[test]
     fn an_address_is_https_with_a_host_and_no_password() {
         assert!(check_url("https://example.com/hook?x=1").is_ok());
-        for bad in ["", "example.com", "ftp://example.com", "https://", "https://u:p@example.com", "/x"] {
+        for bad in [
+            "",
+            "example.com",
+            "ftp://example.com",
+            "https://",
+            "https://u:p@example.com",
+            "/x",
+        ] {
             assert_eq!(check_url(bad).unwrap_err().field, "url", "{bad}");
         }
         assert!(check_url(&format!("https://example.com/{}", "x".repeat(URL_MAX))).is_err());

@@ -18,8 +18,7 @@ use crate::domain::time::Timestamp;
 
 const UNPLACED: Sql =
     Sql::both("select desk_id, id, at from events where seq = 0 order by id limit $1");
-const OLDEST_UNPLACED: Sql =
-    Sql::both("select at from events where seq = 0 order by id limit 1");
+const OLDEST_UNPLACED: Sql = Sql::both("select at from events where seq = 0 order by id limit 1");
 /// Locks the stream of the desk until the commit.
 const NEXT: Sql = Sql::both(
     "insert into streams (desk_id, seq) values ($1, $2) on conflict (desk_id) do update set seq = streams.seq + excluded.seq \

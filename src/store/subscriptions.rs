@@ -151,7 +151,9 @@ impl Subscriptions for SqlStore {
             .database
             .rows(LIST, &[Value::Id(desk.uuid())])
             .await?;
-        rows.iter().map(|row| self.inner.read_webhook(row)).collect()
+        rows.iter()
+            .map(|row| self.inner.read_webhook(row))
+            .collect()
     }
 
     async fn webhook(
@@ -207,9 +209,7 @@ impl Subscriptions for SqlStore {
         let until = now.plus_millis(ROTATION_MS);
         let newest = secrets.first().map_or(&b""[..], WebhookSecret::bytes);
         let old = self.inner.hide("webhooks.old_secret", desk, id, newest);
-        let new = self
-            .inner
-            .hide("webhooks.secret", desk, id, secret.bytes());
+        let new = self.inner.hide("webhooks.secret", desk, id, secret.bytes());
         let [desk, id] = keys(desk, id);
         let values = [
             desk,
@@ -236,7 +236,6 @@ impl Subscriptions for SqlStore {
         tx.commit().await?;
         Ok(found)
     }
-
 }
 
 impl Inner {
@@ -299,7 +298,6 @@ impl Inner {
             created_at: at("created_at")?,
         })
     }
-
 }
 
 pub(super) fn keys(desk: DeskId, id: WebhookId) -> [Value<'static>; 2] {

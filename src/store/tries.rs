@@ -47,9 +47,8 @@ const RETRY: Sql = Sql::both(
     "insert into webhook_retries (desk_id, webhook_id, seq, attempts, next_at) values ($1, $2, $3, $4, $5) \
      on conflict (desk_id, webhook_id, seq) do update set attempts = excluded.attempts, next_at = excluded.next_at",
 );
-const SETTLED: Sql = Sql::both(
-    "delete from webhook_retries where desk_id = $1 and webhook_id = $2 and seq = $3",
-);
+const SETTLED: Sql =
+    Sql::both("delete from webhook_retries where desk_id = $1 and webhook_id = $2 and seq = $3");
 /// A webhook that was told to go back meanwhile, or was changed or switched off, stays as it was told.
 const TRIED: Sql = Sql::both(
     "update webhooks set mark = case when mark = $3 then $4 else mark end, failures = $5, failing_since = $6, open_until = $7, \

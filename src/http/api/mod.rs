@@ -7,9 +7,13 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod events;
 mod ratings;
 mod requests;
 mod view;
+mod webhooks;
+
+pub use events::Readers;
 
 pub(super) fn router() -> OpenApiRouter<Doors> {
     OpenApiRouter::new()
@@ -17,6 +21,17 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::one))
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
+        .routes(routes!(events::read))
+        .routes(routes!(webhooks::create, webhooks::list))
+        .routes(routes!(
+            webhooks::one,
+            webhooks::change_one,
+            webhooks::remove
+        ))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(webhooks::deliveries))
 }
 
 /// The most entries of one page.
