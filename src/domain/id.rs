@@ -78,6 +78,8 @@ ids! {
     ViewId = "vie";
     /// One event of the outbox.
     EventId = "evt";
+    /// One address that a desk wants its events sent to.
+    WebhookId = "whk";
 }
 
 #[cfg(test)]

@@ -68,13 +68,7 @@ impl Doors {
         headers: &HeaderMap,
         scope: Scope,
     ) -> Result<Arc<Desk>, Problem> {
-        let presented = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .and_then(|(_, key)| KeyText::parse(key.trim()))
-            .ok_or_else(unauthorized)?;
+        let presented = presented(headers).ok_or_else(unauthorized)?;
         let known = match self.known_keys.get(presented.handle()) {
             Some(known) => known,
             None => self.look_up(presented.handle()).await?,
@@ -105,6 +99,16 @@ impl Doors {
         self.known_keys.put(&known);
         Ok(known)
     }
+}
+
+/// The key that is presented, if it can be one. Nothing says yet that it is genuine.
+pub(super) fn presented(headers: &HeaderMap) -> Option<KeyText> {
+    headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .and_then(|(_, key)| KeyText::parse(key.trim()))
 }
 
 fn unauthorized() -> Problem {

@@ -26,7 +26,7 @@ const OTHER: &str = "_other";
 type Labels = Vec<(&'static str, String)>;
 
 /// The families of everything that is counted.
-pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
+pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
     let mut places = Places::default();
     let mut requests: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut ratings: BTreeMap<Labels, i64> = BTreeMap::new();

@@ -7,7 +7,7 @@
 //!              settle: callbacks, what dead workers left, the provider's list         tidy: time, folding
 //! ```
 //!
-//! `reconcile` takes in the replies that an outage kept from us; `duty` lets one replica do what one is enough for.
+//! `publish` tells others of events and totals; `reconcile` takes in the replies that an outage kept from us; `duty` lets one replica do what one is enough for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ mod accept;
 mod case;
 mod deliver;
 mod duty;
+mod publish;
 mod receive;
 mod reconcile;
 mod replay;
@@ -38,6 +39,7 @@ mod time;
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;
 pub use duty::Duty;
+pub use publish::{Families, Publishing, Reader, WebhookError};
 pub use receive::{Opened, Posted, PressError, Pressed, Shown};
 pub use replay::{Replayed, Stretch};
 
@@ -121,6 +123,8 @@ pub struct Journey {
     pub rules: Rules,
     /// This process's metrics.
     pub metrics: Metrics,
+    /// Who is told of results.
+    pub publishing: Publishing,
     /// Rung when there is something to deliver.
     pub bell: Arc<Notify>,
     /// Names this process among replicas: a random word of its own.

@@ -42,6 +42,7 @@ mod invariants;
 mod keyring;
 mod lock;
 mod look;
+mod outbox;
 mod past;
 mod read;
 mod ready;
@@ -53,8 +54,11 @@ mod server;
 mod settle;
 mod shared;
 mod sql;
+mod subscriptions;
 mod sums;
 mod tapped;
+mod told;
+mod tries;
 mod tx;
 mod views;
 mod write;
@@ -67,8 +71,11 @@ pub use calls::{
 pub use error::{StoreError, StoreErrorKind};
 pub use held::{Held, HeldAnswer, Note, Noted, Release};
 pub use keyring::{KeyRing, KeyRingError};
+pub use outbox::{Behind, Keeping, Outbox};
 pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
+pub use subscriptions::{Subscriptions, WebhookChange};
+pub use tries::{Tries, WebhookTries, WebhookWork};
 pub use views::{NewView, Tap, Views};
 
 /// How to open a store.
@@ -103,7 +110,7 @@ pub struct Ceilings {
 
 /// Everything that the journey asks of the store.
 #[async_trait]
-pub trait Store: Rulings + Views + Held + Send + Sync {
+pub trait Store: Rulings + Views + Held + Outbox + Subscriptions + Tries + Send + Sync {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;
     /// Whether the database answers and its schema fits this binary.

@@ -266,8 +266,9 @@ impl Inner {
                     self.emit(tx, &held.request, EventKind::ContactOptedIn, 0, now);
                 }
             }
-            Effect::Unrecognized(_) => {
-                self.emit(tx, &held.request, EventKind::ReplyUnrecognized, 0, now);
+            Effect::Unrecognized(words) => {
+                let kind = (EventKind::ReplyUnrecognized, 0);
+                self.emit_said(tx, &held.request, kind, None, words, now);
             }
             Effect::Helped | Effect::Nothing => {}
         }
@@ -321,14 +322,8 @@ impl Inner {
         tx.pending.answered.push(held.request.id.uuid());
         self.save(tx, held).await?;
         let rated = Some((score, rating.elapsed_ms));
-        self.emit_rated(
-            tx,
-            &held.request,
-            EventKind::RatingCreated,
-            entered,
-            rated,
-            now,
-        );
+        let kind = (EventKind::RatingCreated, entered);
+        self.emit_said(tx, &held.request, kind, rated, comment, now);
         Ok(rating)
     }
 
@@ -365,7 +360,8 @@ impl Inner {
         if tx.execute(CHANGE_RATING, &values).await? != 1 {
             return Err(StoreError::Conflict);
         }
-        self.emit_rated(tx, request, kind, 0, Some((rating.score, 0)), now);
+        let rated = Some((rating.score, 0));
+        self.emit_said(tx, request, (kind, 0), rated, words, now);
         Ok(Some(rating))
     }
 

@@ -115,6 +115,10 @@ impl SqlStore {
             super::views::STATEMENTS,
             super::held::STATEMENTS,
             super::tapped::STATEMENTS,
+            super::outbox::STATEMENTS,
+            super::told::STATEMENTS,
+            super::subscriptions::STATEMENTS,
+            super::tries::STATEMENTS,
         ]
         .concat()
     }

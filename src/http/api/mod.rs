@@ -9,10 +9,14 @@ use crate::domain::time::Timestamp;
 
 mod decisions;
 mod desk;
+mod events;
 mod held;
 mod ratings;
 mod requests;
 mod view;
+mod webhooks;
+
+pub use events::Readers;
 
 pub(super) fn router() -> OpenApiRouter<Doors> {
     OpenApiRouter::new()
@@ -26,6 +30,17 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(ratings::restore))
         .routes(routes!(held::list))
         .routes(routes!(held::release))
+        .routes(routes!(events::read))
+        .routes(routes!(webhooks::create, webhooks::list))
+        .routes(routes!(
+            webhooks::one,
+            webhooks::change_one,
+            webhooks::remove
+        ))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(webhooks::deliveries))
 }
 
 /// The most entries of one page.

@@ -58,13 +58,27 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
     ("ratings", Sql::both("select count(*) as n from ratings")),
     ("replies", Sql::both("select count(*) as n from replies")),
     ("requests", Sql::both("select count(*) as n from requests")),
+    (
+        "sink_marks",
+        Sql::both("select count(*) as n from sink_marks"),
+    ),
     ("strays", Sql::both("select count(*) as n from strays")),
+    ("streams", Sql::both("select count(*) as n from streams")),
     ("totals", Sql::both("select count(*) as n from totals")),
     (
         "watched_hours",
         Sql::both("select count(*) as n from watched_hours"),
     ),
     ("views", Sql::both("select count(*) as n from views")),
+    (
+        "webhook_deliveries",
+        Sql::both("select count(*) as n from webhook_deliveries"),
+    ),
+    (
+        "webhook_retries",
+        Sql::both("select count(*) as n from webhook_retries"),
+    ),
+    ("webhooks", Sql::both("select count(*) as n from webhooks")),
 ];
 
 /// Which database.
