@@ -79,6 +79,13 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
             | EventKind::RequestFailed
             | EventKind::RequestCancelled
             | EventKind::RatingCommented
+            | EventKind::RatingSuspect
+            | EventKind::RatingExcluded
+            | EventKind::RatingRestored
+            | EventKind::RatingLow
+            | EventKind::FollowUpTaken
+            | EventKind::FollowUpTold
+            | EventKind::FollowUpClosed
             | EventKind::ContactOptedIn => {}
         }
     }

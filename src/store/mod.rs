@@ -44,11 +44,13 @@ mod read;
 mod ready;
 mod record;
 mod reply;
+mod rollup;
 mod row;
 mod server;
 mod settle;
 mod shared;
 mod sql;
+mod summary;
 mod sums;
 mod tx;
 mod write;
@@ -61,6 +63,7 @@ pub use calls::{
 pub use error::{StoreError, StoreErrorKind};
 pub use keyring::{KeyRing, KeyRingError};
 pub use sql::SqlStore;
+pub use summary::{Group, Summaries};
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -94,7 +97,7 @@ pub struct Ceilings {
 
 /// Everything that the journey asks of the store.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Summaries + Send + Sync {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;
     /// Whether the database answers and its schema fits this binary.

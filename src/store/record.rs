@@ -228,7 +228,29 @@ impl Inner {
         rated: Option<(Score, i64)>,
         now: Timestamp,
     ) {
-        let event = Event {
+        let mut event = self.event(request, kind, entered, now);
+        event.score = rated.map(|(score, _)| score);
+        event.elapsed_ms = rated.map(|(_, elapsed)| elapsed);
+        push(tx, &event);
+    }
+
+    /// Writes that a score took the place of another one.
+    pub(super) fn emit_corrected(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        entered: i64,
+        scores: (Score, Score),
+        now: Timestamp,
+    ) {
+        let mut event = self.event(request, EventKind::RatingChanged, entered, now);
+        event.before = Some(scores.0);
+        event.score = Some(scores.1);
+        push(tx, &event);
+    }
+
+    fn event(&self, request: &Request, kind: EventKind, entered: i64, now: Timestamp) -> Event {
+        Event {
             id: EventId::new(now, self.random()),
             desk: request.desk,
             request: request.id,
@@ -238,26 +260,10 @@ impl Inner {
             touchpoint: request.attribution.touchpoint.clone(),
             entered,
             reason: request.reason,
-            score: rated.map(|(score, _)| score),
-            elapsed_ms: rated.map(|(_, elapsed)| elapsed),
-        };
-        let bucket = event.elapsed_ms.map_or(-1, |elapsed| {
-            i64::try_from(answer_bucket(elapsed)).unwrap_or(-1)
-        });
-        tx.pending.events.push(owned(&[
-            Value::Id(event.desk.uuid()),
-            Value::Id(event.id.uuid()),
-            Value::Id(event.request.uuid()),
-            Value::Text(event.kind.as_str()),
-            Value::Int(event.at.as_millis()),
-            Value::Text(event.channel.as_str()),
-            Value::Text(&event.touchpoint),
-            Value::Int(event.entered),
-            Value::Text(reason_word(event.reason)),
-            Value::Int(event.score.map_or(0, i64::from)),
-            Value::Int(bucket),
-            Value::Int(event.elapsed_ms.unwrap_or(0)),
-        ]));
+            score: None,
+            elapsed_ms: None,
+            before: None,
+        }
     }
 
     /// A wish between two addresses, which counts for every desk.
@@ -330,6 +336,29 @@ impl Inner {
         ];
         tx.execute(super::reply::OPT_IN, &values).await
     }
+}
+
+/// Inserts an event with the commit. The score before a correction stands where a first answer has its bucket.
+fn push(tx: &mut Tx, event: &Event) {
+    let bucket = match (event.kind, event.before, event.elapsed_ms) {
+        (EventKind::RatingChanged, before, _) => before.map_or(0, i64::from),
+        (_, _, Some(elapsed)) => i64::try_from(answer_bucket(elapsed)).unwrap_or(-1),
+        (..) => -1,
+    };
+    tx.pending.events.push(owned(&[
+        Value::Id(event.desk.uuid()),
+        Value::Id(event.id.uuid()),
+        Value::Id(event.request.uuid()),
+        Value::Text(event.kind.as_str()),
+        Value::Int(event.at.as_millis()),
+        Value::Text(event.channel.as_str()),
+        Value::Text(&event.touchpoint),
+        Value::Int(event.entered),
+        Value::Text(reason_word(event.reason)),
+        Value::Int(event.score.map_or(0, i64::from)),
+        Value::Int(bucket),
+        Value::Int(event.elapsed_ms.unwrap_or(0)),
+    ]));
 }
 
 /// A text that no resolution can be: resolutions hold no control characters.

@@ -9,7 +9,7 @@ use super::sql::Inner;
 use super::tx::Tx;
 use super::{Find, NewReply, Replied, StoreError};
 use crate::domain::delivery::{DeliveryState, Evidence};
-use crate::domain::event::EventKind;
+use crate::domain::event::{COMMENTED, EventKind};
 use crate::domain::id::{DeskId, RatingId, ReplyId};
 use crate::domain::rating::{Rating, Score};
 use crate::domain::reply::{Effect, ReplyKind, Understood, effect};
@@ -287,7 +287,7 @@ impl Inner {
             tx,
             &held.request,
             EventKind::RatingCreated,
-            entered,
+            entered | first_words("", comment),
             rated,
             now,
         );
@@ -312,6 +312,8 @@ impl Inner {
         let Some(mut rating) = rating else {
             return Ok(None);
         };
+        let before = rating.score;
+        let entered = first_words(&rating.comment, words);
         rating.score = score.unwrap_or(rating.score);
         if !words.is_empty() {
             words.clone_into(&mut rating.comment);
@@ -327,7 +329,13 @@ impl Inner {
         if tx.execute(CHANGE_RATING, &values).await? != 1 {
             return Err(StoreError::Conflict);
         }
-        self.emit_rated(tx, request, kind, 0, Some((rating.score, 0)), now);
+        if kind == EventKind::RatingChanged {
+            let scores = (before, rating.score);
+            self.emit_corrected(tx, request, entered, scores, now);
+        } else {
+            let rated = Some((rating.score, 0));
+            self.emit_rated(tx, request, kind, entered, rated, now);
+        }
         Ok(Some(rating))
     }
 
@@ -351,5 +359,14 @@ impl Inner {
         ];
         tx.pending.replies.push(owned(&values));
         tx.pending.answered.push(request.id.uuid());
+    }
+}
+
+/// What is noted beside the states entered when words come where there were none.
+fn first_words(before: &str, words: &str) -> i64 {
+    if before.is_empty() && !words.is_empty() {
+        COMMENTED
+    } else {
+        0
     }
 }

@@ -109,6 +109,8 @@ impl SqlStore {
             super::record::STATEMENTS,
             super::reply::STATEMENTS,
             super::sums::STATEMENTS,
+            super::rollup::STATEMENTS,
+            super::summary::STATEMENTS,
         ]
         .concat()
     }

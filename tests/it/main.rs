@@ -38,4 +38,5 @@ mod prometheus;
 mod reconcile;
 mod simulation;
 mod sms;
+mod summary;
 mod voice;

@@ -7,8 +7,10 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod questions;
 mod ratings;
 mod requests;
+mod summary;
 mod view;
 
 pub(super) fn router() -> OpenApiRouter<Doors> {
@@ -17,6 +19,9 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::one))
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
+        .routes(routes!(summary::summary))
+        .routes(routes!(summary::compare))
+        .routes(routes!(summary::agents))
 }
 
 /// The most entries of one page.

@@ -46,10 +46,15 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
     ("desks", Sql::both("select count(*) as n from desks")),
     ("duties", Sql::both("select count(*) as n from duties")),
     ("events", Sql::both("select count(*) as n from events")),
+    (
+        "follow_ups",
+        Sql::both("select count(*) as n from follow_ups"),
+    ),
     ("opt_outs", Sql::both("select count(*) as n from opt_outs")),
     ("ratings", Sql::both("select count(*) as n from ratings")),
     ("replies", Sql::both("select count(*) as n from replies")),
     ("requests", Sql::both("select count(*) as n from requests")),
+    ("rollups", Sql::both("select count(*) as n from rollups")),
     ("strays", Sql::both("select count(*) as n from strays")),
     ("totals", Sql::both("select count(*) as n from totals")),
 ];
