@@ -46,6 +46,7 @@ mod callbacks;
 mod carrying;
 mod desks;
 mod ending;
+mod held;
 mod listing;
 mod opting_out;
 mod pairs;
