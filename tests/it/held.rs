@@ -176,8 +176,9 @@ story!(
         scanned(&stage, &url, "3").await;
         stage.cancel(&id).await;
         let list = held(&stage, "").await;
-        let last = list["items"].as_array().unwrap().last().unwrap();
-        let path = format!("/v1/held-answers/{}/release", last["id"].as_str().unwrap());
+        let newest = list["items"].as_array().unwrap().last().unwrap();
+        let newest = newest["id"].as_str().unwrap();
+        let path = format!("/v1/held-answers/{newest}/release");
         let refused = post(&stage, &path, &body).await;
         assert_eq!(
             (refused.status, &refused.json()["code"]),

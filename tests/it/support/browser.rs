@@ -30,6 +30,7 @@ pub(crate) const PERSON: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537
 
 /// How the browser looks at pages.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(crate) struct Look {
     /// The width of the page in CSS pixels.
     pub(crate) width: u32,
