@@ -1,6 +1,5 @@
 //! `/v1/summary`: what the answers come to, by group, with its certainty.
 
-
 use std::collections::BTreeMap;
 
 use axum::Json;

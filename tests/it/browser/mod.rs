@@ -4,4 +4,5 @@ mod docs;
 mod looks;
 mod rating;
 mod sandbox;
+mod scanner;
 mod widget;
