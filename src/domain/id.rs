@@ -76,6 +76,8 @@ ids! {
     RatingId = "rat";
     /// One event of the outbox.
     EventId = "evt";
+    /// What is done about one low score.
+    FollowUpId = "fol";
 }
 
 #[cfg(test)]

@@ -77,6 +77,12 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
         409,
         "The request has ended and cannot be cancelled.",
     ),
+    ("follow_up_taken", 409, "Somebody else takes care of it."),
+    (
+        "follow_up_closed",
+        409,
+        "It is closed and takes no further step.",
+    ),
     ("too_large", 413, "The body is too large."),
     (
         "unsupported_media_type",

@@ -36,6 +36,7 @@ mod duty;
 mod end;
 mod error;
 mod file;
+mod follow;
 mod invariants;
 mod keyring;
 mod lock;
@@ -61,6 +62,7 @@ pub use calls::{
     Settlement,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use follow::{FollowUps, Followed};
 pub use keyring::{KeyRing, KeyRingError};
 pub use sql::SqlStore;
 pub use summary::{Group, Summaries};
@@ -97,7 +99,7 @@ pub struct Ceilings {
 
 /// Everything that the journey asks of the store.
 #[async_trait]
-pub trait Store: Summaries + Send + Sync {
+pub trait Store: Summaries + FollowUps + Send + Sync {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;
     /// Whether the database answers and its schema fits this binary.

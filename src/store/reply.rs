@@ -291,6 +291,8 @@ impl Inner {
             rated,
             now,
         );
+        self.watch_low(tx, &held.request, &rating, None, now)
+            .await?;
         Ok(rating)
     }
 
@@ -332,6 +334,8 @@ impl Inner {
         if kind == EventKind::RatingChanged {
             let scores = (before, rating.score);
             self.emit_corrected(tx, request, entered, scores, now);
+            self.watch_low(tx, request, &rating, Some(before), now)
+                .await?;
         } else {
             let rated = Some((rating.score, 0));
             self.emit_rated(tx, request, kind, entered, rated, now);

@@ -111,6 +111,7 @@ impl SqlStore {
             super::sums::STATEMENTS,
             super::rollup::STATEMENTS,
             super::summary::STATEMENTS,
+            super::follow::STATEMENTS,
         ]
         .concat()
     }

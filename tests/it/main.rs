@@ -32,6 +32,7 @@ mod email_back;
 mod email_bounce;
 mod email_tls;
 mod faults;
+mod follow_ups;
 mod hooks;
 mod limits;
 mod prometheus;

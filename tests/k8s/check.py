@@ -28,6 +28,10 @@ METRICS = {
     "onefive_requests_total": {"desk", "channel", "touchpoint", "state", "reason"},
     "onefive_ratings_total": {"desk", "channel", "touchpoint", "score"},
     "onefive_rating_changes_total": {"desk", "channel", "touchpoint"},
+    "onefive_rating_exclusions_total": {"desk", "channel", "action"},
+    "onefive_low_ratings_total": {"desk", "channel", "touchpoint"},
+    "onefive_follow_ups": {"desk", "state"},
+    "onefive_totals_epoch_seconds": set(),
     "onefive_opt_outs_total": {"desk", "channel"},
     "onefive_replies_unrecognized_total": {"desk", "channel"},
     "onefive_deliveries": {"state"},
@@ -59,6 +63,7 @@ METRICS = {
 }
 HISTOGRAMS = {
     "onefive_answer_seconds": {"desk", "channel", "touchpoint"},
+    "onefive_follow_up_seconds": {"desk", "step"},
     "onefive_http_request_seconds": {"route"},
 }
 for name, labels in HISTOGRAMS.items():

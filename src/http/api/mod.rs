@@ -7,6 +7,7 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod follow_ups;
 mod questions;
 mod ratings;
 mod requests;
@@ -22,6 +23,10 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(summary::summary))
         .routes(routes!(summary::compare))
         .routes(routes!(summary::agents))
+        .routes(routes!(follow_ups::list))
+        .routes(routes!(follow_ups::take))
+        .routes(routes!(follow_ups::told))
+        .routes(routes!(follow_ups::close))
 }
 
 /// The most entries of one page.
