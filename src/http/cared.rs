@@ -10,7 +10,7 @@ use crate::domain::follow_up::FollowUpState;
 use crate::domain::statistics::{ANSWER_SECONDS, Total};
 
 /// Desks with series of their own; further ones share the label `_other`.
-const DESKS_MAX: usize = 100;
+const DESKS_MAX: usize = 20;
 
 const NONE: ([i64; ANSWER_SECONDS.len() + 1], i64) = ([0; ANSWER_SECONDS.len() + 1], 0);
 

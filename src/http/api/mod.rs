@@ -7,6 +7,8 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod columnar;
+mod exports;
 mod follow_ups;
 mod questions;
 mod ratings;
