@@ -22,6 +22,7 @@ mod admin;
 mod api;
 mod auth;
 mod body;
+mod cared;
 mod chat;
 mod docs;
 mod error;

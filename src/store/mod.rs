@@ -37,6 +37,7 @@ mod duty;
 mod end;
 mod error;
 mod file;
+mod follow;
 mod held;
 mod invariants;
 mod keyring;
@@ -71,6 +72,7 @@ pub use calls::{
     Report, Second, Settlement,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use follow::{FollowUps, Followed};
 pub use held::{Held, HeldAnswer, Note, Noted, Release};
 pub use keyring::{KeyRing, KeyRingError};
 pub use outbox::{Behind, Keeping, Outbox};
@@ -114,7 +116,7 @@ pub struct Ceilings {
 /// Everything that the journey asks of the store.
 #[async_trait]
 pub trait Store:
-    Rulings + Views + Held + Outbox + Subscriptions + Tries + Summaries + Send + Sync
+    Rulings + Views + Held + Outbox + Subscriptions + Tries + Summaries + FollowUps + Send + Sync
 {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;

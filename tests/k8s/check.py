@@ -30,6 +30,9 @@ METRICS = {
     "onefive_held_answers_total": {"desk", "channel", "grade"},
     "onefive_rating_notes_total": {"desk", "channel", "act"},
     "onefive_rating_changes_total": {"desk", "channel", "touchpoint"},
+    "onefive_low_ratings_total": {"desk", "channel", "touchpoint"},
+    "onefive_follow_ups": {"desk", "state"},
+    "onefive_totals_epoch_seconds": set(),
     "onefive_opt_outs_total": {"desk", "channel"},
     "onefive_replies_unrecognized_total": {"desk", "channel"},
     "onefive_deliveries": {"state"},
@@ -61,6 +64,7 @@ METRICS = {
 }
 HISTOGRAMS = {
     "onefive_answer_seconds": {"desk", "channel", "touchpoint"},
+    "onefive_follow_up_seconds": {"desk", "step"},
     "onefive_http_request_seconds": {"route"},
 }
 for name, labels in HISTOGRAMS.items():
