@@ -55,6 +55,7 @@ mod schema;
 mod sealed;
 mod settling;
 mod stage;
+mod streams;
 mod together;
 mod totals;
 mod unreadable;
