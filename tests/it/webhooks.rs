@@ -1,5 +1,7 @@
 //! Webhooks: signed as the specification says, tried again as it says, and never a way into our own network.
 
+use std::collections::BTreeSet;
+
 use ::http::Method;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
@@ -296,15 +298,17 @@ story!(
             stage.pass(60);
         }
         publish(&stage).await;
-        let first = receiver.ids();
-        assert_eq!(first.len(), 3);
+        assert_eq!(receiver.ids().len(), 3);
+        // Events of different requests are told side by side.
+        let first: Vec<String> = receiver.sorted().iter().map(Told::id).collect();
+        let set = |ids: &[String]| ids.iter().cloned().collect::<BTreeSet<_>>();
         post(&stage, &hook, "replay", &json!({"after": 1})).await;
         publish(&stage).await;
-        assert_eq!(receiver.ids()[3..], first[1..]);
+        assert_eq!(set(&receiver.ids()[3..]), set(&first[1..]));
         let since = stage.now().plus_millis(-61_000).to_rfc3339();
         post(&stage, &hook, "replay", &json!({"since": since})).await;
         publish(&stage).await;
-        assert_eq!(receiver.ids()[5..], first[2..]);
+        assert_eq!(set(&receiver.ids()[5..]), set(&first[2..]));
         for (body, field) in [
             (json!({"after": 4}), "after"),
             (json!({"after": -1}), "after"),

@@ -7,10 +7,12 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod deliveries;
 mod events;
 mod ratings;
 mod requests;
 mod view;
+mod webhook_view;
 mod webhooks;
 
 pub use events::Readers;
@@ -30,8 +32,8 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         ))
         .routes(routes!(webhooks::test))
         .routes(routes!(webhooks::rotate))
-        .routes(routes!(webhooks::replay))
-        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(deliveries::replay))
+        .routes(routes!(deliveries::list))
 }
 
 /// The most entries of one page.

@@ -112,15 +112,22 @@ impl Receiver {
         self.told.borrow().clone()
     }
 
+    /// The same in the order of the stream: events of different requests are told side by side.
+    pub(crate) fn sorted(&self) -> Vec<Told> {
+        let mut told = self.told();
+        told.sort_by_key(|told| told.json()["seq"].as_i64());
+        told
+    }
+
     /// The identifiers of every call so far.
     pub(crate) fn ids(&self) -> Vec<String> {
         self.told.borrow().iter().map(Told::id).collect()
     }
 
-    /// The types of every call so far.
+    /// The types of every call so far, in the order of the stream.
     pub(crate) fn types(&self) -> Vec<String> {
         let kind = |told: &Told| told.json()["type"].as_str().unwrap().to_owned();
-        self.told.borrow().iter().map(kind).collect()
+        self.sorted().iter().map(kind).collect()
     }
 
     /// Waits for what is wanted of all calls.
