@@ -1,6 +1,7 @@
 //! What every story needs: a running service with a clock to turn, a desk with a key, and the real parts around it.
 
 pub(crate) mod browser;
+pub(crate) mod daemon;
 pub(crate) mod database;
 pub(crate) mod faults;
 pub(crate) mod http;
