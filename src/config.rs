@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use events::Events;
 use layers::{merge, overlay, parse, read_files};
 
+mod events;
 mod layers;
 
 /// The defaults, with a comment for every setting.
@@ -226,16 +228,6 @@ pub enum SettlingPolicy {
     Guarded,
 }
 
-/// `[events]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Events {
-    /// Days for which every event is kept.
-    pub keep_days: u32,
-    /// Days after which an event goes even if somebody was never told of it.
-    pub keep_days_max: u32,
-}
-
 /// `[log]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -358,13 +350,6 @@ impl Config {
                 1,
                 1_000_000_000,
             ),
-            ("events.keep_days", u64::from(self.events.keep_days), 1, 366),
-            (
-                "events.keep_days_max",
-                u64::from(self.events.keep_days_max),
-                u64::from(self.events.keep_days),
-                366,
-            ),
             (
                 "settling.window_seconds",
                 u64::from(self.settling.window_seconds),
@@ -380,6 +365,7 @@ impl Config {
             }
         }
         self.settling.check()?;
+        self.events.check()?;
         self.database.check()
     }
 

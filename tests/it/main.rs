@@ -12,8 +12,6 @@
     reason = "tests are told by the environment where the real parts are"
 )]
 
-mod support;
-
 mod api;
 mod api_keys;
 mod api_lists;
@@ -33,17 +31,24 @@ mod email;
 mod email_back;
 mod email_bounce;
 mod email_tls;
+mod events;
 mod exclude;
 mod faults;
 mod follow_ups;
 mod held;
 mod hooks;
 mod limits;
+mod nats;
 mod prometheus;
 mod reconcile;
+mod remote_write;
 mod scanner;
 mod scanner_orders;
 mod simulation;
 mod sms;
+mod sse;
 mod summary;
+mod support;
 mod voice;
+mod webhooks;
+mod webhooks_live;

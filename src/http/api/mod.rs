@@ -9,6 +9,7 @@ use crate::domain::time::Timestamp;
 
 mod columnar;
 mod decisions;
+mod deliveries;
 mod desk;
 mod events;
 mod exports;
@@ -19,6 +20,7 @@ mod ratings;
 mod requests;
 mod summary;
 mod view;
+mod webhook_view;
 mod webhooks;
 
 pub use events::Readers;
@@ -44,8 +46,6 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         ))
         .routes(routes!(webhooks::test))
         .routes(routes!(webhooks::rotate))
-        .routes(routes!(webhooks::replay))
-        .routes(routes!(webhooks::deliveries))
         .routes(routes!(summary::summary))
         .routes(routes!(summary::compare))
         .routes(routes!(summary::agents))
@@ -53,6 +53,8 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(follow_ups::take))
         .routes(routes!(follow_ups::told))
         .routes(routes!(follow_ups::close))
+        .routes(routes!(deliveries::replay))
+        .routes(routes!(deliveries::list))
 }
 
 /// The most entries of one page.
