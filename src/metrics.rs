@@ -5,6 +5,10 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+mod privacy;
+
+pub use privacy::Privacy;
+
 /// The metrics. Labels are fixed words only: never an address, an id or a text from outside.
 #[derive(Clone)]
 pub struct Metrics {
@@ -25,6 +29,8 @@ pub struct Metrics {
     pub store_errors: IntCounterVec,
     /// How the promises of delivery are kept.
     pub promises: Promises,
+    /// How the privacy of contacts is kept, and who tries doors.
+    pub privacy: Privacy,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -38,6 +44,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let promises = Promises::new(&registry)?;
+        let privacy = Privacy::new(&registry)?;
         let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
         let http_requests = counters(
             "onefive_http_requests_total",
@@ -101,6 +108,7 @@ impl Metrics {
             hooks,
             store_errors,
             promises,
+            privacy,
         })
     }
 

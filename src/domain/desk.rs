@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::id::{DeskId, KeyId};
+use super::retention::Retention;
 use super::time::Timestamp;
 use super::token::base62;
 
@@ -33,6 +34,8 @@ pub struct DeskSettings {
     pub senders: BTreeMap<String, String>,
     /// The language of contacts whose language is not known.
     pub language: String,
+    /// For how long it keeps what names a person.
+    pub retention: Retention,
 }
 
 /// Whether a text may be a desk's short name: 1 to 40 lower-case letters, digits and hyphens, a letter first.

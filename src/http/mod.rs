@@ -23,9 +23,11 @@ mod api;
 mod auth;
 mod body;
 mod chat;
+mod client;
 mod docs;
 mod error;
 mod hooks;
+mod limits;
 mod pages;
 mod sandbox;
 pub mod server;
@@ -33,6 +35,7 @@ mod totals;
 
 pub use auth::KnownKeys;
 use error::{Problem, StoreFailed};
+pub use limits::{LimitSettings, Limits};
 
 /// What every handler has.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub struct Doors {
     pub journey: Journey,
     /// API keys that were found lately.
     pub known_keys: KnownKeys,
+    /// Who tries doors, and who calls too often.
+    pub limits: Limits,
     /// For a request's body.
     pub body_deadline: Duration,
     /// Whether metrics want a key.
@@ -116,6 +121,7 @@ pub fn finish(router: Router, doors: &Doors) -> Router {
         .layer(CatchPanicLayer::custom(|_| {
             Problem::new("internal", "").into_response()
         }))
+        .layer(middleware::from_fn_with_state(doors.clone(), limits::limit))
         .layer(middleware::from_fn_with_state(doors.clone(), measure))
 }
 

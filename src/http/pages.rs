@@ -29,6 +29,9 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      frame-src 'self'; frame-ancestors 'self'; base-uri 'none'",
 );
 
+/// What a mail program posts (RFC 8058).
+const ONE_CLICK: &[u8] = b"List-Unsubscribe=One-Click";
+
 pub(super) fn router() -> Router<Doors> {
     Router::new()
         .route("/r/{token}", get(show).post(rate))
@@ -161,9 +164,12 @@ async fn opt_out(
     Path(token): Path<String>,
     raw: Body,
 ) -> Result<Response, Problem> {
-    // What is in the body does not matter; that it ends does.
-    body::read(raw, body::SMALL, doors.body_deadline).await?;
-    match doors.journey.opt_out_by_link(&token).await? {
+    // What is in the body only tells a mail program's click from that of our page.
+    let posted = body::read(raw, body::SMALL, doors.body_deadline).await?;
+    let one_click = posted
+        .windows(ONE_CLICK.len())
+        .any(|part| part == ONE_CLICK);
+    match doors.journey.opt_out_by_link(&token, one_click).await? {
         Some(opened) => Ok(html(
             StatusCode::OK,
             opt_out_page(&doors, &token, &opened, true),
@@ -255,7 +261,7 @@ fn rating_page(
                 can_correct,
             }
         }
-        None if opened.request.state.is_open() => RatingState::Open,
+        None if opened.request.state.is_open() && !opened.over => RatingState::Open,
         None => RatingState::Closed,
     };
     let minutes = doors.journey.minutes_left(opened.rating.as_ref());
@@ -323,7 +329,7 @@ fn message(doors: &Doors, opened: &Opened, status: StatusCode, text: &str) -> Re
 }
 
 /// The same answer for every link that is not ours, whatever is wrong with it.
-fn not_found(doors: &Doors) -> Response {
+pub(super) fn not_found(doors: &Doors) -> Response {
     let words = wording::of("");
     html(
         StatusCode::NOT_FOUND,

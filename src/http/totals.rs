@@ -11,6 +11,7 @@ use prometheus::proto::{
 
 use crate::domain::delivery::DeliveryState;
 use crate::domain::event::EventKind;
+use crate::domain::opt_out::EVERY_CHANNEL;
 use crate::domain::request::State;
 use crate::domain::statistics::{ANSWER_SECONDS, Total};
 use crate::domain::time::Timestamp;
@@ -36,6 +37,15 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
     let mut lost: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut answers: BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)> = BTreeMap::new();
     for total in totals {
+        // A desk's change of its list for every channel happened at no place.
+        if total.channel == EVERY_CHANNEL {
+            if total.kind == EventKind::ContactOptedOut {
+                let every = total.channel.as_str().to_owned();
+                let labels = vec![("desk", total.desk.clone()), ("channel", every)];
+                *opt_outs.entry(labels).or_default() += total.count;
+            }
+            continue;
+        }
         let (desk, touchpoint) = places.of(total);
         let channel = total.channel.as_str().to_owned();
         let short: Labels = vec![("desk", desk.clone()), ("channel", channel.clone())];

@@ -22,6 +22,10 @@ pub enum Duty {
     Tidy,
     /// Asks the database whether a promise is broken.
     Audit,
+    /// Forgets what was kept for long enough.
+    Retain,
+    /// Seals anew what is sealed with an older key.
+    Reseal,
 }
 
 /// A lease outlasts the pause between two rounds by this much.
@@ -35,12 +39,14 @@ const UNANSWERED: i64 = -1;
 
 impl Duty {
     /// Every duty.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Sweep,
         Self::Settle,
         Self::Reconcile,
         Self::Tidy,
         Self::Audit,
+        Self::Retain,
+        Self::Reseal,
     ];
 
     /// Its name in the store and in logs.
@@ -51,6 +57,8 @@ impl Duty {
             Self::Reconcile => "reconcile",
             Self::Tidy => "tidy",
             Self::Audit => "audit",
+            Self::Retain => "retain",
+            Self::Reseal => "reseal",
         }
     }
 
@@ -64,12 +72,16 @@ impl Duty {
             Self::Reconcile => Duration::from_mins(3),
             // Questions over all rows, for which nobody waits.
             Self::Audit => Duration::from_mins(5),
+            // Days are what it is measured in.
+            Self::Retain => Duration::from_mins(10),
+            // A key is changed now and then; what cannot be opened is tried again.
+            Self::Reseal => Duration::from_mins(15),
         }
     }
 
     /// The pause after a round that failed. What is only asked now and then comes back at its own pace: the database has other worries.
     fn again(self) -> Duration {
-        if self == Self::Audit {
+        if matches!(self, Self::Audit | Self::Retain | Self::Reseal) {
             self.every()
         } else {
             self.every().min(AGAIN)
@@ -138,6 +150,8 @@ impl Journey {
                 self.audit().await;
                 forgotten.map(|_| false)
             }
+            Duty::Retain => self.retain().await,
+            Duty::Reseal => self.reseal(lease).await,
         }
     }
 
@@ -172,7 +186,7 @@ mod tests {
     #[test]
     fn an_audit_that_failed_comes_back_at_its_own_pace() {
         assert_eq!(Duty::Audit.again(), Duty::Audit.every());
-        for duty in Duty::ALL.into_iter().filter(|duty| *duty != Duty::Audit) {
+        for duty in [Duty::Sweep, Duty::Settle, Duty::Reconcile, Duty::Tidy] {
             assert!(duty.again() <= AGAIN, "{duty:?}");
         }
     }

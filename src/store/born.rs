@@ -90,7 +90,8 @@ impl Inner {
                 .map_err(|error| StoreError::Corrupt(error.to_string()))?,
             None => String::new(),
         };
-        let metadata = request.metadata.to_string();
+        let mail = self.seal_text("requests.mail", request.desk, request.id.uuid(), &mail);
+        let metadata = self.sealed_metadata(request);
         let int = Value::Int;
         Ok(owned(&[
             Value::Id(request.desk.uuid()),

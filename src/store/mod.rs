@@ -40,11 +40,13 @@ mod invariants;
 mod keyring;
 mod lock;
 mod look;
+mod people;
 mod read;
 mod ready;
 mod record;
 mod reply;
 mod row;
+mod seal;
 mod server;
 mod settle;
 mod shared;
@@ -60,6 +62,9 @@ pub use calls::{
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use keyring::{KeyRing, KeyRingError};
+pub use people::{
+    Erased, Forgotten, Held, HeldReply, Lifted, OptOutCursor, OptOutPage, People, Resealed,
+};
 pub use sql::SqlStore;
 
 /// How to open a store.
@@ -94,7 +99,7 @@ pub struct Ceilings {
 
 /// Everything that the journey asks of the store.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: People + Send + Sync {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;
     /// Whether the database answers and its schema fits this binary.

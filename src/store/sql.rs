@@ -109,6 +109,7 @@ impl SqlStore {
             super::record::STATEMENTS,
             super::reply::STATEMENTS,
             super::sums::STATEMENTS,
+            &super::people::statements(),
         ]
         .concat()
     }

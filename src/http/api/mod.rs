@@ -7,6 +7,10 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod contacts;
+mod import;
+mod opt_outs;
+mod people;
 mod ratings;
 mod requests;
 mod view;
@@ -17,6 +21,10 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::one))
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
+        .routes(routes!(opt_outs::list))
+        .routes(routes!(import::import))
+        .routes(routes!(opt_outs::one, opt_outs::put, opt_outs::remove))
+        .routes(routes!(contacts::export, contacts::erase))
 }
 
 /// The most entries of one page.

@@ -3,6 +3,7 @@
 use crate::channel::{self, Carriage};
 use crate::clock::random;
 use crate::domain::desk::Desk;
+use crate::domain::opt_out::{ONE_CLICK, PAGE};
 use crate::domain::rating::{Grade, Rating, Score, clean_comment};
 use crate::domain::reply::{Reply, ReplyKind, Understood};
 use crate::domain::request::Request;
@@ -21,6 +22,8 @@ pub struct Opened {
     pub rating: Option<Rating>,
     /// Whether the contact may still correct or add words.
     pub can_correct: bool,
+    /// The link is worn out: it says that it is closed, and of nobody anything.
+    pub over: bool,
 }
 
 /// What a press did.
@@ -54,13 +57,29 @@ impl Journey {
             return Ok(None);
         };
         let desk = self.desk_of(&request).await?;
-        let can_correct = self.can_correct(rating.as_ref());
+        let over = self.is_over(&request);
+        let can_correct = !over && self.can_correct(rating.as_ref());
+        let (request, rating) = if over {
+            (worn_out(request), None)
+        } else {
+            (request, rating)
+        };
         Ok(Some(Opened {
             request,
             desk,
             rating,
             can_correct,
+            over,
         }))
+    }
+
+    /// Whether the time of a request's link is over: it has ended, the time for corrections is over, and some days more.
+    fn is_over(&self, request: &Request) -> bool {
+        let history = &request.history;
+        let ended = history.answered_at.or(history.ended_at);
+        let ended = ended.unwrap_or(request.expires_at);
+        let open = self.rules.correction_ms + self.rules.link_ms;
+        self.clock.now() > ended.plus_millis(open)
     }
 
     fn can_correct(&self, rating: Option<&Rating>) -> bool {
@@ -85,6 +104,12 @@ impl Journey {
         let find = Find::Link(TokenHash::of(token));
         let now = self.clock.now();
         Ok(self.store.record_reached(find, now).await?.is_some())
+    }
+
+    /// Whether the time of this link is over.
+    async fn is_worn_out(&self, token: &str) -> Result<bool, StoreError> {
+        let found = self.store.find(&Find::Link(TokenHash::of(token))).await?;
+        Ok(found.is_some_and(|(request, _)| self.is_over(&request)))
     }
 
     /// Whether the token was handed out to a chat. One from a mail proves less: it has to go through its page.
@@ -134,6 +159,12 @@ impl Journey {
         kind: ReplyKind,
         grade: Grade,
     ) -> Result<Pressed, PressError> {
+        if self.is_worn_out(token).await? {
+            return Ok(Pressed {
+                rating: None,
+                taken: false,
+            });
+        }
         let comment = clean_comment(comment);
         let reply = Reply {
             kind,
@@ -166,10 +197,16 @@ impl Journey {
     }
 
     /// The contact of this link does not want to be asked. `None` if no request has this link.
-    pub async fn opt_out_by_link(&self, token: &str) -> Result<Option<Opened>, StoreError> {
+    /// `one_click` says that the contact's mail program did it (RFC 8058) and not the page. A wish may come late: it is heard as
+    /// long as the person is known.
+    pub async fn opt_out_by_link(
+        &self,
+        token: &str,
+        one_click: bool,
+    ) -> Result<Option<Opened>, StoreError> {
         let reply = Reply {
             kind: ReplyKind::Click,
-            provider_id: "opt_out".to_owned(),
+            provider_id: if one_click { ONE_CLICK } else { PAGE }.to_owned(),
             raw: "opt out".to_owned(),
             grade: Grade::Tap,
             at: self.clock.now(),
@@ -187,4 +224,10 @@ impl Journey {
         }
         self.open(token).await
     }
+}
+
+/// A request of which nothing is shown any more.
+fn worn_out(mut request: Request) -> Request {
+    request.attribution.agent.name.clear();
+    request
 }

@@ -52,6 +52,7 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
     ("requests", Sql::both("select count(*) as n from requests")),
     ("strays", Sql::both("select count(*) as n from strays")),
     ("totals", Sql::both("select count(*) as n from totals")),
+    ("walks", Sql::both("select count(*) as n from walks")),
 ];
 
 /// Which database.
