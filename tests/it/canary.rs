@@ -106,12 +106,12 @@ impl Scene {
             ("content-type", kind),
             ("idempotency-key", IDEMPOTENCY),
         ];
-        let headers = if path == "/v1/requests" && method == Method::POST && body.contains("first")
-        {
-            &headers[..]
-        } else {
-            &headers[..2]
-        };
+        let headers =
+            if path == "/v1/requests" && method == Method::POST && body.contains("first-1") {
+                &headers[..]
+            } else {
+                &headers[..2]
+            };
         let url = format!("{}{path}", self.program.url);
         let answer = send(method, &url, headers, body.to_owned()).await;
         self.keep(&answer);

@@ -53,6 +53,12 @@ async fn unused(program: &Program, key: &str) {
     assert!(done.is_ok(), "{}", program.run(&["key", "used"]));
 }
 
+/// Ends it as an operator does: its duties are free at once.
+async fn end(program: &mut Program) {
+    program.signal("TERM");
+    assert!(program.end().await.success());
+}
+
 async fn request(program: &Program, key: &str, id: &str) -> Answer {
     let bearer = format!("Bearer {key}");
     let url = format!("{}/v1/requests/{id}", program.url);
@@ -64,6 +70,7 @@ story!(
     async |database: Database| {
         let http = Client::builder(TokioExecutor::new()).build_http();
         let mut program = Program::new(&database);
+        program.set("server.drain_grace_seconds", "0");
         program.serve(&http).await;
         let key = program.desk();
         let bearer = format!("Bearer {key}");
@@ -87,7 +94,7 @@ story!(
         database
             .execute("update desks set settings = '{\"language\":\"de\"}'")
             .await;
-        program.kill();
+        end(&mut program).await;
         assert!(
             program
                 .run(&["key", "used"])
@@ -98,6 +105,7 @@ story!(
         rotate(&file);
         program.serve(&http).await;
         unused(&program, "k1").await;
+        end(&mut program).await;
         rotate(&file);
         program.serve(&http).await;
         unused(&program, "k2").await;
