@@ -74,6 +74,8 @@ pub struct Config {
     pub requests: Requests,
     /// What is done about sends of which nobody knows whether they happened.
     pub settling: Settling,
+    /// Limits of those who call too often.
+    pub limits: Limits,
     /// The provider of each channel, by name; empty for none.
     pub channels: BTreeMap<String, String>,
     /// How long events are kept.
@@ -116,6 +118,8 @@ pub struct Server {
     pub drain_seconds: u64,
     /// Whether metrics want a key.
     pub metrics_key: bool,
+    /// Networks of balancers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
 }
 
 /// `[database]`
@@ -189,6 +193,18 @@ pub struct Requests {
     pub sends_per_address: u32,
     /// Sends a day by one desk.
     pub sends_per_desk: u32,
+    /// Days after its end in which a request's link still shows what it was about.
+    pub link_days: u32,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Calls a second of one API key; 0 for no limit.
+    pub calls_per_second: u32,
+    /// Calls of one API key at once.
+    pub calls_burst: u32,
 }
 
 /// `[settling]`
@@ -349,6 +365,24 @@ impl Config {
                 u64::from(self.requests.sends_per_desk),
                 1,
                 1_000_000_000,
+            ),
+            (
+                "requests.link_days",
+                u64::from(self.requests.link_days),
+                0,
+                365,
+            ),
+            (
+                "limits.calls_per_second",
+                u64::from(self.limits.calls_per_second),
+                0,
+                100_000,
+            ),
+            (
+                "limits.calls_burst",
+                u64::from(self.limits.calls_burst),
+                1,
+                1_000_000,
             ),
             (
                 "settling.window_seconds",

@@ -24,10 +24,11 @@ const KEYS_MAX: usize = 10_000;
 #[derive(Clone, Default)]
 pub struct KnownKeys(Arc<Mutex<HashMap<String, Known>>>);
 
+/// A key that proved itself, and its desk.
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     since: Instant,
-    key: Arc<ApiKey>,
+    pub(super) key: Arc<ApiKey>,
     desk: Arc<Desk>,
 }
 
@@ -68,6 +69,18 @@ impl Doors {
         headers: &HeaderMap,
         scope: Scope,
     ) -> Result<Arc<Desk>, Problem> {
+        let known = self.identify(headers).await?;
+        if !known.key.scopes.contains(&scope) {
+            return Err(Problem::new(
+                "forbidden",
+                format!("The key needs the scope {}.", scope.as_str()),
+            ));
+        }
+        Ok(known.desk)
+    }
+
+    /// The key that is presented, if it is one of ours.
+    pub(super) async fn identify(&self, headers: &HeaderMap) -> Result<Known, Problem> {
         let presented = presented(headers).ok_or_else(unauthorized)?;
         let known = match self.known_keys.get(presented.handle()) {
             Some(known) => known,
@@ -78,13 +91,7 @@ impl Doors {
         if !genuine {
             return Err(unauthorized());
         }
-        if !known.key.scopes.contains(&scope) {
-            return Err(Problem::new(
-                "forbidden",
-                format!("The key needs the scope {}.", scope.as_str()),
-            ));
-        }
-        Ok(known.desk)
+        Ok(known)
     }
 
     async fn look_up(&self, handle: &str) -> Result<Known, Problem> {

@@ -24,9 +24,11 @@ mod auth;
 mod body;
 mod cared;
 mod chat;
+mod client;
 mod docs;
 mod error;
 mod hooks;
+mod limits;
 mod pages;
 mod sandbox;
 pub mod server;
@@ -36,6 +38,7 @@ mod visitor;
 pub use api::Readers;
 pub use auth::KnownKeys;
 use error::{Problem, StoreFailed};
+pub use limits::{LimitSettings, Limits};
 pub use totals::families;
 
 /// What every handler has.
@@ -47,6 +50,8 @@ pub struct Doors {
     pub known_keys: KnownKeys,
     /// Who reads events.
     pub readers: Readers,
+    /// Who tries doors, and who calls too often.
+    pub limits: Limits,
     /// For a request's body.
     pub body_deadline: Duration,
     /// Whether metrics want a key.
@@ -122,6 +127,7 @@ pub fn finish(router: Router, doors: &Doors) -> Router {
         .layer(CatchPanicLayer::custom(|_| {
             Problem::new("internal", "").into_response()
         }))
+        .layer(middleware::from_fn_with_state(doors.clone(), limits::limit))
         .layer(middleware::from_fn_with_state(doors.clone(), measure))
 }
 

@@ -45,6 +45,7 @@ mod lock;
 mod look;
 mod outbox;
 mod past;
+mod people;
 mod read;
 mod ready;
 mod record;
@@ -52,6 +53,7 @@ mod reply;
 mod rollup;
 mod row;
 mod rulings;
+mod seal;
 mod server;
 mod settle;
 mod shared;
@@ -73,9 +75,12 @@ pub use calls::{
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use follow::{FollowUps, Followed};
-pub use held::{Held, HeldAnswer, Note, Noted, Release};
+pub use held::{HeldAnswer, HeldAnswers, Note, Noted, Release};
 pub use keyring::{KeyRing, KeyRingError};
 pub use outbox::{Behind, Keeping, Outbox};
+pub use people::{
+    Erased, Forgotten, Held, HeldReply, Lifted, OptOutCursor, OptOutPage, People, Resealed,
+};
 pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
 pub use subscriptions::{Subscriptions, WebhookChange};
@@ -116,7 +121,17 @@ pub struct Ceilings {
 /// Everything that the journey asks of the store.
 #[async_trait]
 pub trait Store:
-    Rulings + Views + Held + Outbox + Subscriptions + Tries + Summaries + FollowUps + Send + Sync
+    Rulings
+    + Views
+    + HeldAnswers
+    + Outbox
+    + Subscriptions
+    + Tries
+    + Summaries
+    + FollowUps
+    + People
+    + Send
+    + Sync
 {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;

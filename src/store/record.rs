@@ -9,10 +9,11 @@ use super::lock::Held;
 use super::row::{place, reason_word};
 use super::sql::Inner;
 use super::tx::Tx;
-use crate::domain::contact::Address;
+use crate::domain::contact::{Address, AddressKind};
 use crate::domain::delivery::{DeliveryState, Evidence, Position, Step, step};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{DeskId, EventId, RequestId};
+use crate::domain::opt_out::Origin;
 use crate::domain::rating::Score;
 use crate::domain::request::{Channel, Request, State};
 use crate::domain::statistics::answer_bucket;
@@ -214,7 +215,7 @@ impl Inner {
                 request.desk,
                 &request.channel,
                 &request.contact.address,
-                "provider",
+                Origin::Provider,
                 now,
             )
             .await?;
@@ -287,6 +288,32 @@ impl Inner {
         push(tx, &event, &detail);
     }
 
+    /// Writes an event that is about no request: a desk's own change of its opt-outs.
+    pub(super) fn emit_about(
+        &self,
+        tx: &mut Tx,
+        desk: DeskId,
+        channel: &Channel,
+        kind: EventKind,
+        now: Timestamp,
+    ) {
+        let event = Event {
+            id: EventId::new(now, in_order(self.random())),
+            desk,
+            request: RequestId::from_uuid(uuid::Uuid::nil()),
+            kind,
+            at: now,
+            channel: channel.clone(),
+            touchpoint: String::new(),
+            entered: 0,
+            reason: None,
+            score: None,
+            elapsed_ms: None,
+            before: None,
+        };
+        push(tx, &event, &[]);
+    }
+
     /// A wish between two addresses, which counts for every desk.
     pub(super) async fn opt_out(
         &self,
@@ -296,7 +323,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let mut tx = self.database.begin().await?;
         let nobody = DeskId::from_uuid(uuid::Uuid::nil());
-        self.put_opt_out(&mut tx, nobody, channel, address, "reply", now)
+        self.put_opt_out(&mut tx, nobody, channel, address, Origin::Reply, now)
             .await?;
         tx.commit().await
     }
@@ -323,16 +350,22 @@ impl Inner {
         desk: DeskId,
         channel: &Channel,
         address: &Address,
-        origin: &'static str,
+        origin: Origin,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        // Nobody: the person was erased meanwhile.
+        if address.kind() == AddressKind::None {
+            return Ok(());
+        }
         let hash = self.address_hash(address);
+        let contact = self.sealed_opt_out(desk, &hash, address, "");
         let values = [
             Value::Id(desk.uuid()),
             Value::Text(channel.as_str()),
             Value::Bytes(&hash),
-            Value::Text(origin),
+            Value::Text(origin.as_str()),
             Value::Int(now.as_millis()),
+            Value::Bytes(&contact),
         ];
         tx.execute(super::reply::OPT_OUT, &values).await?;
         Ok(())

@@ -8,6 +8,7 @@ use super::error::Problem;
 use crate::domain::time::Timestamp;
 
 mod columnar;
+mod contacts;
 mod decisions;
 mod deliveries;
 mod desk;
@@ -15,6 +16,9 @@ mod events;
 mod exports;
 mod follow_ups;
 mod held;
+mod import;
+mod opt_outs;
+mod people;
 mod questions;
 mod ratings;
 mod requests;
@@ -55,6 +59,10 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(follow_ups::close))
         .routes(routes!(deliveries::replay))
         .routes(routes!(deliveries::list))
+        .routes(routes!(opt_outs::list))
+        .routes(routes!(import::import))
+        .routes(routes!(opt_outs::one, opt_outs::put, opt_outs::remove))
+        .routes(routes!(contacts::export, contacts::erase))
 }
 
 /// The most entries of one page.

@@ -178,6 +178,7 @@ const SMALL: &[&str] = &[
     "streams",
     "sink_marks",
     "webhooks",
+    "walks",
     // A part of the statement itself.
     "t",
 ];
@@ -204,6 +205,10 @@ const MAY_READ_ALL: &[(&str, &str)] = &[
         "pages of a desk, from the cursor on",
     ),
     ("read.ratings", "pages of a desk, from the cursor on"),
+    (
+        "reseal.requests",
+        "pages of a desk, from the walk's place on",
+    ),
     (
         "read.ratings_conversation",
         "pages of a desk, from the cursor on",
