@@ -2,7 +2,7 @@
 //! the database at scrape time (see `http::totals`).
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// The metrics. Labels are fixed words only: never an address, an id or a text from outside.
@@ -23,6 +23,8 @@ pub struct Metrics {
     pub hooks: IntCounterVec,
     /// Errors of the store by kind.
     pub store_errors: IntCounterVec,
+    /// Desks whose sending this replica has paused because their messages look pumped.
+    pub desk_pauses: IntCounter,
     /// How the promises of delivery are kept.
     pub promises: Promises,
 }
@@ -38,6 +40,11 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let promises = Promises::new(&registry)?;
+        let desk_pauses = IntCounter::new(
+            "onefive_desk_pauses_total",
+            "Desks whose sending was paused because their messages look pumped.",
+        )?;
+        registry.register(Box::new(desk_pauses.clone()))?;
         let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
         let http_requests = counters(
             "onefive_http_requests_total",
@@ -100,6 +107,7 @@ impl Metrics {
             provider_calls,
             hooks,
             store_errors,
+            desk_pauses,
             promises,
         })
     }

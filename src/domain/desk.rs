@@ -12,6 +12,7 @@ use super::policy::Rules;
 use super::time::Timestamp;
 use super::token::base62;
 use super::trigger::{FieldError, language, text, timezone};
+use super::watch::WatchSettings;
 
 /// A service desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,20 @@ pub struct Desk {
     pub settings: DeskSettings,
     /// When it was added.
     pub created_at: Timestamp,
+    /// Its sending is paused.
+    pub paused: Option<Paused>,
+    /// When somebody last let it send again.
+    pub resumed_at: Option<Timestamp>,
+}
+
+/// Sending is paused until somebody resumes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Paused {
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Why, in one sentence.
+    pub reason: String,
 }
 
 /// What a desk may set for itself.
@@ -41,13 +56,19 @@ pub struct DeskSettings {
     pub timezone: String,
     /// When it asks and when it does not.
     pub rules: Rules,
+    /// When its sending is paused by itself.
+    pub watch: WatchSettings,
 }
 
 impl DeskSettings {
-    /// The defaults with rules that hold back nothing (see [`Rules::permissive`]).
+    /// The defaults with rules that hold back nothing (see [`Rules::permissive`]) and no watch.
     pub fn permissive() -> Self {
         Self {
             rules: Rules::permissive(),
+            watch: WatchSettings {
+                enabled: false,
+                ..WatchSettings::default()
+            },
             ..Self::default()
         }
     }
@@ -60,7 +81,8 @@ impl DeskSettings {
         }
         language("language", &self.language)?;
         timezone("timezone", &self.timezone)?;
-        self.rules.check("rules.")
+        self.rules.check("rules.")?;
+        self.watch.check("watch.")
     }
 }
 

@@ -71,7 +71,23 @@ async fn database(doors: &Doors, desk: Option<&Desk>) -> Result<Vec<MetricFamily
     let mut sums = doors.journey.store.totals().await?;
     sums.retain(|total| desk.is_none_or(|desk| total.desk == desk.slug));
     let backlog = doors.journey.store.backlog().await?;
-    Ok(totals::families(&sums, &backlog, doors.journey.clock.now()))
+    let mut slugs = doors.journey.store.paused().await?;
+    slugs.retain(|slug| desk.is_none_or(|desk| desk.slug == *slug));
+    let mut families = totals::families(&sums, &backlog, doors.journey.clock.now());
+    families.extend(paused(&slugs).map_err(|error| unwritten(&error))?);
+    Ok(families)
+}
+
+/// The desks whose sending is paused; the others have no line.
+fn paused(slugs: &[String]) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let help = "1 while sending of the desk is paused because its messages look pumped.";
+    let gauges = IntGaugeVec::new(Opts::new("onefive_desk_paused", help), &["desk"])?;
+    for slug in slugs {
+        gauges.with_label_values(&[slug]).set(1);
+    }
+    let mut families = gauges.collect();
+    families.retain(|family| !family.get_metric().is_empty());
+    Ok(families)
 }
 
 /// The connections and files of the database, as they are at this instant: no question to it, so this stays when it is away.

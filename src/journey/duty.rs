@@ -22,6 +22,8 @@ pub enum Duty {
     Tidy,
     /// Asks the database whether a promise is broken.
     Audit,
+    /// Pauses a desk whose messages look pumped.
+    Watch,
 }
 
 /// A lease outlasts the pause between two rounds by this much.
@@ -35,12 +37,13 @@ const UNANSWERED: i64 = -1;
 
 impl Duty {
     /// Every duty.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Sweep,
         Self::Settle,
         Self::Reconcile,
         Self::Tidy,
         Self::Audit,
+        Self::Watch,
     ];
 
     /// Its name in the store and in logs.
@@ -51,6 +54,7 @@ impl Duty {
             Self::Reconcile => "reconcile",
             Self::Tidy => "tidy",
             Self::Audit => "audit",
+            Self::Watch => "watch",
         }
     }
 
@@ -62,8 +66,8 @@ impl Duty {
             // A dead worker's claim is taken over this long after its lease ends.
             Self::Sweep | Self::Tidy => Duration::from_secs(2),
             Self::Reconcile => Duration::from_mins(3),
-            // Questions over all rows, for which nobody waits.
-            Self::Audit => Duration::from_mins(5),
+            // Questions over many rows, for which nobody waits.
+            Self::Audit | Self::Watch => Duration::from_mins(5),
         }
     }
 
@@ -132,6 +136,7 @@ impl Journey {
             Duty::Settle => Ok(self.settle_one().await? == Some(false)),
             Duty::Reconcile => self.reconcile_on(lease).await.map(|_| false),
             Duty::Tidy => self.tidy_more().await,
+            Duty::Watch => self.watch_on(lease).await.map(|(_, more)| more),
             Duty::Audit => {
                 // First: it is short, and nobody else does it.
                 let forgotten = self.store.forget(self.clock.now()).await;

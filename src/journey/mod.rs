@@ -34,6 +34,7 @@ mod replay;
 mod settle;
 mod tidy;
 mod time;
+mod watch;
 
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;

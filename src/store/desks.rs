@@ -3,18 +3,22 @@
 use super::StoreError;
 use super::dialect::{Row, Sql, Value};
 use super::sql::Inner;
-use crate::domain::desk::{ApiKey, Desk, DeskSettings, Scope};
+use crate::domain::desk::{ApiKey, Desk, DeskSettings, Paused, Scope};
 use crate::domain::id::{DeskId, KeyId};
 use crate::domain::time::Timestamp;
 
 const ADD: Sql = Sql::both(
     "insert into desks (id, slug, name, settings, created_at) values ($1, $2, $3, $4, $5) on conflict (slug) do nothing",
 );
-const LIST: Sql = Sql::both("select id, slug, name, settings, created_at from desks order by id");
-const BY_SLUG: Sql =
-    Sql::both("select id, slug, name, settings, created_at from desks where slug = $1");
-const BY_ID: Sql =
-    Sql::both("select id, slug, name, settings, created_at from desks where id = $1");
+const LIST: Sql = Sql::both(
+    "select id, slug, name, settings, created_at, paused_at, paused_reason from desks order by id",
+);
+const BY_SLUG: Sql = Sql::both(
+    "select id, slug, name, settings, created_at, paused_at, paused_reason from desks where slug = $1",
+);
+const BY_ID: Sql = Sql::both(
+    "select id, slug, name, settings, created_at, paused_at, paused_reason from desks where id = $1",
+);
 const ADD_KEY: Sql = Sql::both(
     "insert into api_keys (desk_id, id, handle, hash, scopes, created_at, revoked_at) values ($1, $2, $3, $4, $5, $6, 0)",
 );
@@ -50,6 +54,8 @@ impl Inner {
             name: name.to_owned(),
             settings: settings.clone(),
             created_at: now,
+            paused: None,
+            resumed_at: None,
         };
         let json = serde_json::to_string(settings)
             .map_err(|error| StoreError::Corrupt(error.to_string()))?;
@@ -147,6 +153,17 @@ fn desk(row: &Row) -> Result<Desk, StoreError> {
         settings: serde_json::from_str(&row.text("settings")?)
             .map_err(|error| StoreError::Corrupt(format!("desks.settings: {error}")))?,
         created_at: Timestamp::from_millis(row.int("created_at")?),
+        paused: match row.int("paused_at")? {
+            at if at > 0 => Some(Paused {
+                at: Timestamp::from_millis(at),
+                reason: row.text("paused_reason")?,
+            }),
+            _ => None,
+        },
+        resumed_at: match row.int("paused_at")? {
+            at if at < 0 => Some(Timestamp::from_millis(-at)),
+            _ => None,
+        },
     })
 }
 

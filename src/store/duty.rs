@@ -189,7 +189,8 @@ impl Inner {
         let forgotten = tx.execute(FORGET, &[]).await?
             + tx.execute(FORGET_STRAYS, &[Value::Int(old.as_millis())])
                 .await?
-            + self.forget_days(&mut tx, now).await?;
+            + self.forget_days(&mut tx, now).await?
+            + self.forget_hours(&mut tx, now).await?;
         tx.commit().await?;
         Ok(forgotten)
     }

@@ -42,6 +42,7 @@ mod keyring;
 mod lock;
 mod look;
 mod past;
+mod permission;
 mod read;
 mod ready;
 mod record;
@@ -54,15 +55,16 @@ mod shared;
 mod sql;
 mod sums;
 mod tx;
+mod watch;
 mod write;
 
 pub use calls::{
-    Accepted, Again, Attempt, Backlog, Cancelled, Carriage, Ceiling, Check, Claim, Condition,
-    Dispatch, Filter, Find, Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied,
-    Report, Second, Settlement,
+    Accepted, Attempt, Backlog, Cancelled, Carriage, Check, Claim, Condition, Dispatch, Filter,
+    Find, Finding, Lease, NewReply, NewRequest, Pair, Replied, Report, Second, Settlement,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use keyring::{KeyRing, KeyRingError};
+pub use permission::{Again, Ceiling, Permission};
 pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
 

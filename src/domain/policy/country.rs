@@ -51,6 +51,11 @@ pub(crate) fn origin(address: &Address) -> Option<Origin> {
     })
 }
 
+/// The ISO 3166 code of a telephone number's country; empty if it has none or is no telephone number.
+pub fn region(address: &Address) -> String {
+    origin(address).map_or_else(String::new, |origin| origin.region)
+}
+
 /// Whether a number with this origin may be asked, by the list of countries or, if that is empty, by our sender's number.
 pub(super) fn is_allowed(countries: &[String], sender: &str, to: Option<&Origin>) -> bool {
     if to.is_some_and(|to| to.costly) {

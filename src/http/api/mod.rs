@@ -20,6 +20,7 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
         .routes(routes!(desk::show, desk::change))
+        .routes(routes!(desk::resume))
         .routes(routes!(decisions::replay))
 }
 
