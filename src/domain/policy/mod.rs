@@ -144,6 +144,10 @@ pub struct Given {
 }
 
 /// What the store knows, read in the transaction that writes the decision.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any may be true"
+)]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
     /// Another trigger already decided on this resolution.
