@@ -24,4 +24,5 @@ pub mod time;
 pub mod token;
 pub mod trigger;
 pub mod view;
+pub mod watch;
 pub mod webhook;

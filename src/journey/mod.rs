@@ -37,6 +37,7 @@ mod replay;
 mod settle;
 mod tidy;
 mod time;
+mod watch;
 
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;

@@ -46,6 +46,7 @@ mod look;
 mod outbox;
 mod past;
 mod people;
+mod permission;
 mod read;
 mod ready;
 mod record;
@@ -66,12 +67,12 @@ mod told;
 mod tries;
 mod tx;
 mod views;
+mod watch;
 mod write;
 
 pub use calls::{
-    Accepted, Again, Attempt, Backlog, Cancelled, Carriage, Ceiling, Check, Claim, Condition,
-    Dispatch, Filter, Find, Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied,
-    Report, Second, Settlement,
+    Accepted, Attempt, Backlog, Cancelled, Carriage, Check, Claim, Condition, Dispatch, Filter,
+    Find, Finding, Lease, NewReply, NewRequest, Pair, Replied, Report, Second, Settlement,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use follow::{FollowUps, Followed};
@@ -81,6 +82,7 @@ pub use outbox::{Behind, Keeping, Outbox};
 pub use people::{
     Erased, Forgotten, Held, HeldReply, Lifted, OptOutCursor, OptOutPage, People, Resealed,
 };
+pub use permission::{Again, Ceiling, Permission};
 pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
 pub use subscriptions::{Subscriptions, WebhookChange};

@@ -36,6 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
         .routes(routes!(desk::show, desk::change))
+        .routes(routes!(desk::resume))
         .routes(routes!(decisions::replay))
         .routes(routes!(ratings::exclude))
         .routes(routes!(ratings::restore))
