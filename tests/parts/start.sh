@@ -136,6 +136,7 @@ export_programs() {
     export ONEFIVE_TEST_PROMETHEUS=/usr/bin/prometheus
     export ONEFIVE_TEST_PROMTOOL=/usr/bin/promtool
     export ONEFIVE_TEST_HAPROXY=/usr/sbin/haproxy
+    export ONEFIVE_TEST_STATISTICS=$tools/venv/bin/python
     export ONEFIVE_TEST_SMTP="/usr/bin/python3 $root/tests/parts/smtp.py"
 }
 
