@@ -29,7 +29,7 @@ story!(
     async |database: Database| {
         let stage = Stage::start(database).await;
         for n in 0..7 {
-            let about = json!({"team": "=cmd|' /C calc'!A0", "agent": {"id": "a-1", "name": "Sam"}, "topic": "a,\"b\"\nc"});
+            let about = json!({"team": "=cmd|' /C calc'!A0", "agent": {"id": "a-1", "name": "Sam"}, "topic": "a,\"b\";c"});
             chat(&stage, &format!("INC-{n}"), about, (n < 4).then_some(5)).await;
             stage.pass(10);
         }
