@@ -23,11 +23,19 @@ const KEYS_MAX: usize = 10_000;
 #[derive(Clone, Default)]
 pub struct KnownKeys(Arc<Mutex<HashMap<String, Known>>>);
 
+/// A key that proved itself, and its desk.
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     since: Instant,
-    key: Arc<ApiKey>,
+    pub(super) key: Arc<ApiKey>,
     desk: Arc<Desk>,
+}
+
+impl Known {
+    /// Whose key it is.
+    pub(super) fn desk(&self) -> &Desk {
+        &self.desk
+    }
 }
 
 impl std::fmt::Debug for KnownKeys {
@@ -61,6 +69,18 @@ impl Doors {
         headers: &HeaderMap,
         scope: Scope,
     ) -> Result<Arc<Desk>, Problem> {
+        let known = self.identify(headers).await?;
+        if !known.key.scopes.contains(&scope) {
+            return Err(Problem::new(
+                "forbidden",
+                format!("The key needs the scope {}.", scope.as_str()),
+            ));
+        }
+        Ok(known.desk)
+    }
+
+    /// The key that is presented, if it is one of ours.
+    pub(super) async fn identify(&self, headers: &HeaderMap) -> Result<Known, Problem> {
         let presented = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -77,13 +97,7 @@ impl Doors {
         if !genuine {
             return Err(unauthorized());
         }
-        if !known.key.scopes.contains(&scope) {
-            return Err(Problem::new(
-                "forbidden",
-                format!("The key needs the scope {}.", scope.as_str()),
-            ));
-        }
-        Ok(known.desk)
+        Ok(known)
     }
 
     async fn look_up(&self, handle: &str) -> Result<Known, Problem> {
