@@ -111,8 +111,7 @@
       if (now[name] && !Array.from(select.options, (option) => option.value).includes(now[name])) select.append(new Option(name === "channel" ? words.channel(now[name]) : now[name], now[name]));
       select.value = now[name];
     }
-    at("clear").toggleAttribute("data-idle", !choices.some((name) => now[name]));
-    at("clear").disabled = !choices.some((name) => now[name]);
+    at("clear").hidden = !choices.some((name) => now[name]);
     put("title", periods[now.period][0]);
   }
 
@@ -130,7 +129,10 @@
 
   at("filters").addEventListener("change", (event) => choose({ [event.target.name]: event.target.value }));
   at("filters").addEventListener("submit", (event) => event.preventDefault());
-  at("clear").addEventListener("click", () => choose(Object.fromEntries(choices.map((name) => [name, ""]))));
+  at("clear").addEventListener("click", () => {
+    choose(Object.fromEntries(choices.map((name) => [name, ""])));
+    at("channel").focus();
+  });
   window.addEventListener("popstate", () => {
     showChosen();
     session?.refresh(true);

@@ -47,7 +47,7 @@
       axes: [
         { ...axis, grid: { show: false }, size: size * 2.2, space: size * 5, incrs: [1, 2, 3, 5, 7, 10, 14], values: (_, splits) => splits.map((split) => (rows[split] ? words.day(rows[split].day) : "")) },
         { ...axis, scale: "y", size: size * 3.6, splits: () => [0, 25, 50, 75, 100], values: (_, splits) => splits.map((split) => `${split} %`) },
-        { ...axis, scale: "n", side: 1, size: size * 2.8, grid: { show: false }, splits: () => [0, top], values: (_, splits) => splits.map(words.count) },
+        { ...axis, scale: "n", side: 1, size: size * 2.8, grid: { show: false }, splits: () => [top], values: (_, splits) => splits.map((split) => `n ${words.count(split)}`) },
       ],
       bands: [{ series: [3, 2], fill: colour.band }],
       series: [
@@ -57,8 +57,24 @@
         { scale: "y", stroke: colour.edge, width: 1, points: { show: false } },
         { scale: "y", stroke: colour.accent, width: 2.5, points: { show: true, size: 6, fill: colour.accent } },
       ],
-      hooks: { setCursor: [(self) => point(self.cursor.idx)] },
+      hooks: { setCursor: [(self) => point(self.cursor.idx)], drawSeries: [(self, series) => series === 2 && whiskers(self, colour.edge)] },
     };
+  }
+
+  // A day between two without ratings has no neighbour to draw a band to.
+  function whiskers({ ctx, valToPos }, colour) {
+    ctx.save();
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = 2 * devicePixelRatio;
+    rows.forEach(({ csat }, index) => {
+      if (!csat || rows[index - 1]?.csat || rows[index + 1]?.csat) return;
+      const x = valToPos(index, "x", true);
+      ctx.beginPath();
+      ctx.moveTo(x, valToPos(csat.low, "y", true));
+      ctx.lineTo(x, valToPos(csat.high, "y", true));
+      ctx.stroke();
+    });
+    ctx.restore();
   }
 
   function values() {

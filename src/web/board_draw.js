@@ -89,21 +89,20 @@
   // Response
 
   const rates = [
-    ["of_requested", "requested", "Answered of requested", "everybody it was decided to ask"],
+    ["of_requested", "requested", "Answered of requested", "who were to be asked"],
     ["of_delivered", "delivered", "Answered of delivered", "asks that arrived"],
-    ["of_reached", "reached", "Answered of reached", "customers who had it in front of them"],
+    ["of_reached", "reached", "Answered of reached", "who had it in front of them"],
   ];
 
   function response({ asked, response: shares, ratings }) {
     const rows = rates.map(([name, whole, label, meaning]) => {
       const share = shares[name];
-      const told = share ? `${words.range(share)}` : "nothing asked yet";
-      return element("tr", {},
+        return element("tr", {},
         element("th", { scope: "row" }, label, element("span", { className: "dim", textContent: `${words.count(asked.answered)} of ${words.count(asked[whole])} ${meaning}` })),
-        element("td", { className: "rate", textContent: share ? words.percent(share.value) : "–", data: { rate: name } }),
-        element("td", { className: "dim", textContent: told }));
+        element("td", {}, element("b", { textContent: share ? words.percent(share.value) : "–", data: { rate: name } }),
+          element("span", { className: "dim", textContent: share ? words.range(share) : "" })));
     });
-    const head = element("thead", { className: "unseen" }, element("tr", {}, column("Rate"), column("Value"), column("95 % interval")));
+    const head = element("thead", { className: "unseen" }, element("tr", {}, column("Rate"), column("Value and 95 % interval")));
     swap("response", element("table", {}, element("caption", { className: "unseen", textContent: "Response rates" }), head, element("tbody", {}, ...rows)));
     const median = ratings?.median_seconds;
     swap("response-facts",

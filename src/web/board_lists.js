@@ -34,8 +34,8 @@
   // A direction of its own for each text: a name or a comment may be written from right to left.
   const text = (value) => element("span", { dir: "auto", textContent: value });
   const about = (item, when) => {
-    const parts = [words.channel(item.channel), item.agent?.name || item.agent?.id, item.team, item.touchpoint].filter(Boolean);
-    return element("p", { className: "meta" }, element("time", { dateTime: when, textContent: board.when(when) }), ...parts.map(text), element("span", { textContent: item.conversation }));
+    const parts = [item.conversation, words.channel(item.channel), item.agent?.name || item.agent?.id, item.team, item.touchpoint].filter(Boolean);
+    return element("p", { className: "meta" }, element("time", { dateTime: when, textContent: board.when(when) }), ...parts.map(text));
   };
 
   function comment(item) {
