@@ -28,8 +28,10 @@ use crate::store::{
 };
 
 mod routes;
+mod sinks;
 
 pub use routes::routes;
+pub use sinks::publishing;
 
 /// For the store to close once nobody works with it any more.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -164,6 +166,8 @@ impl App {
     /// Starts everything. The listeners accept when this returns.
     pub async fn start(config: &Config, parts: Parts) -> Result<Self, AppError> {
         let routes = routes(config, &parts)?;
+        let tasks = TaskTracker::new();
+        let publishing = publishing(config, tasks.clone())?;
         let (store, keys) = open_store(config, &parts).await?;
         prepare_schema(config, store.as_ref()).await?;
         if config.is_sqlite() && parts.background {
@@ -186,13 +190,15 @@ impl App {
             },
             bell: Arc::new(Notify::new()),
             replica: hex::encode(random::<8>(parts.entropy.as_ref())),
+            publishing,
         };
         journey.tell_time().await?;
         let leaving = server::Leaving::default();
-        let (stop, tasks) = (leaving.draining.clone(), TaskTracker::new());
+        let stop = leaving.draining.clone();
         let doors = Doors {
             journey: journey.clone(),
             known_keys: http::KnownKeys::default(),
+            readers: http::Readers::default(),
             body_deadline: Duration::from_secs(config.server.body_seconds),
             metrics_key: config.server.metrics_key,
             totals_in_metrics: config.is_sqlite(),
@@ -269,6 +275,8 @@ fn spawn_background(
     tasks.spawn(async move { worker.run(token).await });
     let (teller, token) = (journey.clone(), stop.clone());
     tasks.spawn(async move { teller.run_time(token).await });
+    let (feed, token) = (journey.clone(), stop.clone());
+    tasks.spawn(async move { feed.run_feed(token).await });
     for duty in Duty::ALL {
         let (journey, token) = (journey.clone(), stop.clone());
         tasks.spawn(async move { journey.run_duty(duty, token).await });

@@ -74,8 +74,13 @@ pub struct Config {
     pub settling: Settling,
     /// The provider of each channel, by name; empty for none.
     pub channels: BTreeMap<String, String>,
+    /// How long events are kept.
+    pub events: Events,
     /// Logging.
     pub log: Log,
+    /// The sinks' own sections, raw.
+    #[serde(default)]
+    pub sinks: BTreeMap<String, toml::Table>,
     /// The providers' own sections, raw.
     #[serde(default)]
     pub providers: BTreeMap<String, toml::Table>,
@@ -221,6 +226,16 @@ pub enum SettlingPolicy {
     Guarded,
 }
 
+/// `[events]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    /// Days for which every event is kept.
+    pub keep_days: u32,
+    /// Days after which an event goes even if somebody was never told of it.
+    pub keep_days_max: u32,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -342,6 +357,13 @@ impl Config {
                 u64::from(self.requests.sends_per_desk),
                 1,
                 1_000_000_000,
+            ),
+            ("events.keep_days", u64::from(self.events.keep_days), 1, 366),
+            (
+                "events.keep_days_max",
+                u64::from(self.events.keep_days_max),
+                u64::from(self.events.keep_days),
+                366,
             ),
             (
                 "settling.window_seconds",

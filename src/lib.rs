@@ -33,6 +33,7 @@ pub mod journey;
 
 pub mod http;
 pub mod provider;
+pub mod sink;
 pub mod store;
 pub mod web;
 

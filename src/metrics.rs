@@ -2,7 +2,7 @@
 //! the database at scrape time (see `http::totals`).
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// The metrics. Labels are fixed words only: never an address, an id or a text from outside.
@@ -25,6 +25,8 @@ pub struct Metrics {
     pub store_errors: IntCounterVec,
     /// How the promises of delivery are kept.
     pub promises: Promises,
+    /// How results reach others.
+    pub streams: Streams,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -38,6 +40,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let promises = Promises::new(&registry)?;
+        let streams = Streams::new(&registry)?;
         let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
         let http_requests = counters(
             "onefive_http_requests_total",
@@ -101,6 +104,7 @@ impl Metrics {
             hooks,
             store_errors,
             promises,
+            streams,
         })
     }
 
@@ -172,6 +176,95 @@ impl Promises {
             duplicate_sends,
             reconciled,
             invariants,
+        })
+    }
+}
+
+/// How results reach others. What one replica does for all is shown by that one.
+#[derive(Clone)]
+pub struct Streams {
+    /// Seconds for which the oldest event has waited for its place.
+    pub outbox_oldest: Gauge,
+    /// What was told, by sink and result.
+    pub published: IntCounterVec,
+    /// 1 while a sink takes nothing.
+    pub sink_down: IntGaugeVec,
+    /// Webhooks by state.
+    pub webhooks: IntGaugeVec,
+    /// Readers of `/v1/events`.
+    pub readers: IntGauge,
+    /// Seconds from an event to its first telling, by sink.
+    pub publish_seconds: HistogramVec,
+}
+
+impl Streams {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let outbox_oldest = Gauge::new(
+            "onefive_outbox_oldest_seconds",
+            "Seconds for which the oldest event has waited for its place in the stream; seen by the replica that gives places.",
+        )?;
+        registry.register(Box::new(outbox_oldest.clone()))?;
+        let published = counters(
+            registry,
+            "onefive_published_total",
+            "Events told, or samples of totals carried, by sink and result.",
+            &["sink", "result"],
+        )?;
+        let sink_down = IntGaugeVec::new(
+            Opts::new(
+                "onefive_sink_down",
+                "1 while a sink takes nothing and what it should take waits.",
+            ),
+            &["sink"],
+        )?;
+        registry.register(Box::new(sink_down.clone()))?;
+        let webhooks = IntGaugeVec::new(
+            Opts::new(
+                "onefive_webhooks",
+                "Webhooks that work, are left alone for a while because they fail, or are disabled; seen by the replica that tells them.",
+            ),
+            &["state"],
+        )?;
+        registry.register(Box::new(webhooks.clone()))?;
+        let readers = IntGauge::new(
+            "onefive_event_readers",
+            "Connections that read /v1/events now.",
+        )?;
+        registry.register(Box::new(readers.clone()))?;
+        // What is to be quick is told within half a second; what waited for an outage took as long as that.
+        let buckets = vec![
+            0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 5.0, 30.0, 300.0, 3600.0,
+        ];
+        let publish_seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "onefive_publish_seconds",
+                "Seconds from an event to the first time that a sink was told of it.",
+            )
+            .buckets(buckets),
+            &["sink"],
+        )?;
+        registry.register(Box::new(publish_seconds.clone()))?;
+        let words: [(&str, &[&str]); 4] = [
+            ("webhook", &["ok", "failed", "gone", "gave_up"]),
+            ("nats", &["ok", "failed"]),
+            ("remote_write", &["ok", "failed", "refused", "dropped"]),
+            ("sse", &["ok"]),
+        ];
+        for (sink, results) in words {
+            for result in results {
+                published.with_label_values(&[sink, result]);
+            }
+        }
+        for state in ["working", "open", "disabled"] {
+            webhooks.with_label_values(&[state]);
+        }
+        Ok(Self {
+            outbox_oldest,
+            published,
+            sink_down,
+            webhooks,
+            readers,
+            publish_seconds,
         })
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let config = arguments.settings.load()?;
     let routes = app::routes(&config, &quiet_parts())?;
+    app::publishing(&config, tokio_util::task::TaskTracker::new())?;
     println!("The settings are fine.");
     for channel in channel::ALL {
         let carrier = match (channel.carriage(), routes.get(channel.name())) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use super::grade::AnswerSettings;
 use super::id::{DeskId, KeyId};
 use super::policy::Rules;
 use super::time::Timestamp;
@@ -41,6 +42,8 @@ pub struct DeskSettings {
     pub timezone: String,
     /// When it asks and when it does not.
     pub rules: Rules,
+    /// What is set about answers.
+    pub answers: AnswerSettings,
 }
 
 impl DeskSettings {
@@ -60,7 +63,8 @@ impl DeskSettings {
         }
         language("language", &self.language)?;
         timezone("timezone", &self.timezone)?;
-        self.rules.check("rules.")
+        self.rules.check("rules.")?;
+        self.answers.check("answers.")
     }
 }
 

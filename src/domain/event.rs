@@ -59,6 +59,14 @@ kinds! {
     RatingChanged = "rating.changed",
     /// The contact added words.
     RatingCommented = "rating.commented",
+    /// An answer that no person is known to have given: the page was shown and not touched. Kept, not counted.
+    RatingAuto = "rating.auto",
+    /// An answer that looks like a machine's. Kept, not counted.
+    RatingSuspect = "rating.suspect",
+    /// A manager took the rating out of the reports, with a reason.
+    RatingExcluded = "rating.excluded",
+    /// A manager put an excluded rating back, or made one of an answer that was kept and not counted.
+    RatingRestored = "rating.restored",
     /// The contact does not want to be asked.
     ContactOptedOut = "contact.opted_out",
     /// The contact may be asked again.

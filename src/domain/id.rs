@@ -74,8 +74,12 @@ ids! {
     ReplyId = "rep";
     /// One rating.
     RatingId = "rat";
+    /// One showing of the rating page.
+    ViewId = "vie";
     /// One event of the outbox.
     EventId = "evt";
+    /// One address that a desk wants its events sent to.
+    WebhookId = "whk";
 }
 
 #[cfg(test)]

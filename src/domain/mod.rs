@@ -2,13 +2,15 @@
 //!
 //! Read them in the order in which the data walks: a [`trigger`] gets a decision by [`policy`] and becomes a
 //! [`request`], which is carried by a [`delivery`]; what comes back is a [`reply`], understood as a [`rating`]; every
-//! change is an [`event`], and events add up to [`statistics`].
+//! change is an [`event`], and events add up to [`statistics`] and are told to others as a [`notice`], also by [`webhook`].
 
 pub mod contact;
 pub mod delivery;
 pub mod desk;
 pub mod event;
+pub mod grade;
 pub mod id;
+pub mod notice;
 pub mod policy;
 pub mod rating;
 pub mod reply;
@@ -18,3 +20,5 @@ pub mod statistics;
 pub mod time;
 pub mod token;
 pub mod trigger;
+pub mod view;
+pub mod webhook;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{RatingId, RequestId};
 use super::time::Timestamp;
+use super::view::ClientKey;
 
 /// A rating's value. 5 is always best; nothing outside 1 to 5 can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,6 +116,30 @@ pub struct Rating {
     pub changed_at: Timestamp,
     /// Milliseconds from sending the request to the first answer.
     pub elapsed_ms: i64,
+    /// The client of our page that gave it; none where the channel proves the contact.
+    pub client: Option<ClientKey>,
+    /// That a manager took it out of the reports. It stays, and the contact may still correct it: what is excluded is the
+    /// answer to this request, whatever it says.
+    pub excluded: Option<Exclusion>,
+}
+
+impl Rating {
+    /// Whether this client of our page may change it. What a machine may have given, every person may; what a person gave, only
+    /// the same client: mail gateways post the form after the person did.
+    pub fn is_open_to(&self, client: ClientKey) -> bool {
+        !self.grade.is_human() || self.client == Some(client)
+    }
+}
+
+/// A manager's note on a rating: who did something to it, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exclusion {
+    /// When.
+    pub at: Timestamp,
+    /// Who, as the caller named them; empty if not.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Longest comment kept, in characters.
@@ -156,6 +181,10 @@ pub fn second_answer(
     now: Timestamp,
     window_ms: i64,
 ) -> SecondAnswer {
+    // A person's answer takes the place of one that nobody is known to have given, whenever that was.
+    if score.is_some() && !rating.grade.is_human() {
+        return SecondAnswer::Correct;
+    }
     let changes_score = score.is_some_and(|score| score != rating.score);
     let changes_comment = !comment.is_empty() && comment != rating.comment;
     if !changes_score && !changes_comment {
@@ -183,6 +212,8 @@ mod tests {
             answered_at: Timestamp::from_millis(1000),
             changed_at: Timestamp::from_millis(1000),
             elapsed_ms: 10,
+            client: None,
+            excluded: None,
         }
     }
 
@@ -217,6 +248,27 @@ mod tests {
             second_answer(&rating(), two, "", Timestamp::from_millis(1901), 900),
             SecondAnswer::TooLate
         );
+    }
+
+    #[test]
+    fn a_persons_answer_takes_the_place_of_a_machines_and_of_no_other_persons() {
+        let late = Timestamp::from_millis(9_000_000);
+        let auto = Rating {
+            grade: Grade::Auto,
+            ..rating()
+        };
+        assert_eq!(
+            second_answer(&auto, Some(Score(4)), "", late, 900),
+            SecondAnswer::Correct
+        );
+        assert!(auto.is_open_to([1; 16]));
+        let tapped = Rating {
+            grade: Grade::Tap,
+            client: Some([1; 16]),
+            ..rating()
+        };
+        assert!(tapped.is_open_to([1; 16]) && !tapped.is_open_to([2; 16]));
+        assert!(!rating().is_open_to([1; 16]), "given by another way");
     }
 
     #[test]

@@ -160,6 +160,8 @@ mod tests {
             answered_at: at,
             changed_at: at,
             elapsed_ms: 5,
+            client: None,
+            excluded: None,
         }
     }
 

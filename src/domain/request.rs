@@ -10,7 +10,7 @@ use super::delivery::DeliveryState;
 use super::id::{DeskId, RequestId};
 use super::policy::Suppression;
 use super::time::Timestamp;
-use super::trigger::{Attribution, MailThread};
+use super::trigger::{Attribution, Context, MailThread};
 
 /// A channel's name, such as `sms`. Which names exist is the table `channel::ALL`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -200,8 +200,12 @@ pub struct Request {
     pub reason: Option<Suppression>,
     /// When each state was entered.
     pub history: History,
+    /// What the desk said about restraint.
+    pub context: Context,
     /// When it is to be sent.
     pub due_at: Timestamp,
+    /// When it was to be sent before quiet hours moved it, if they did.
+    pub planned_at: Option<Timestamp>,
     /// When it stops waiting for an answer.
     pub expires_at: Timestamp,
     /// How far carrying it has come.

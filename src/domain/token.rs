@@ -5,7 +5,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use super::id::{DeskId, RequestId};
-use super::time::Timestamp;
 
 /// What is kept of a token: enough to recognise it, useless to whoever reads the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,9 +30,6 @@ impl std::fmt::Debug for TokenMint {
         f.write_str("TokenMint(…)")
     }
 }
-
-/// How long a page view may be posted.
-const VIEW_MAX_AGE_MS: i64 = 86_400_000;
 
 impl TokenMint {
     /// Makes tokens from this key.
@@ -78,34 +74,12 @@ impl TokenMint {
         genuine.then_some((desk, request))
     }
 
-    /// A one-time value for one showing of the page behind `link`, good for a day.
-    pub fn view(&self, link: &str, now: Timestamp, random: [u8; 8]) -> String {
-        let nonce = format!("{:x}.{}", now.as_millis(), hex::encode(random));
-        let proof = self.token("view", &[link.as_bytes(), nonce.as_bytes()]);
-        format!("{nonce}.{proof}")
-    }
-
-    /// Whether `view` was made here, for this link, less than a day ago.
-    pub fn is_view(&self, link: &str, view: &str, now: Timestamp) -> bool {
-        let Some((nonce, proof)) = view.rsplit_once('.') else {
-            return false;
-        };
-        let made = nonce
-            .split('.')
-            .next()
-            .and_then(|millis| i64::from_str_radix(millis, 16).ok());
-        let expected = self.token("view", &[link.as_bytes(), nonce.as_bytes()]);
-        let genuine: bool =
-            subtle::ConstantTimeEq::ct_eq(proof.as_bytes(), expected.as_bytes()).into();
-        genuine && made.is_some_and(|made| now.as_millis() - made <= VIEW_MAX_AGE_MS)
-    }
-
-    fn token(&self, purpose: &str, parts: &[&[u8]]) -> String {
+    pub(super) fn token(&self, purpose: &str, parts: &[&[u8]]) -> String {
         base62(u128::from_be_bytes(self.proof(purpose, parts)))
     }
 
     /// Parts are separated by their lengths, so that no two lists of parts give the same proof.
-    fn proof(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 16] {
+    pub(super) fn proof(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 16] {
         let mut mac = keyed(&self.key);
         mac.update(purpose.as_bytes());
         for part in parts {
@@ -139,6 +113,7 @@ pub fn base62(mut number: u128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::Timestamp;
 
     #[test]
     fn tokens_are_stable_distinct_and_short() {
@@ -179,19 +154,6 @@ mod tests {
             &format!("{name}0"),
         ] {
             assert_eq!(mint.read_mail(forged), None, "{forged}");
-        }
-    }
-
-    #[test]
-    fn a_page_view_proves_its_link_and_its_age() {
-        let mint = TokenMint::new([1; 32]);
-        let now = Timestamp::from_millis(1_700_000_000_000);
-        let view = mint.view("link", now, [9; 8]);
-        assert!(mint.is_view("link", &view, now));
-        assert!(!mint.is_view("other", &view, now));
-        assert!(!mint.is_view("link", &view, now.plus_millis(VIEW_MAX_AGE_MS + 1)));
-        for forged in ["", ".", "0.0.0", &view[1..], &view.replace('.', "")] {
-            assert!(!mint.is_view("link", forged, now), "{forged}");
         }
     }
 }

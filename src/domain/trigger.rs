@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::time::Timestamp;
+
 /// A field of the trigger that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {message}")]
@@ -122,6 +124,11 @@ pub struct Agent {
     /// A person or a machine.
     #[serde(default)]
     pub kind: AgentKind,
+    /// The agent's own telephone number or mail address, so that nobody is asked to rate themselves. It is compared and not kept.
+    /// At most 254 characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(write_only)]
+    pub address: String,
 }
 
 /// A person or a machine.
@@ -155,6 +162,18 @@ pub struct Context {
     /// Leave the contact alone now; recorded as `context_hold`.
     #[serde(default)]
     pub hold: bool,
+    /// Whether anybody replied to the contact in the conversation. `false` is recorded as `no_agent_reply` unless the desk's rules
+    /// say to ask all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_replied: Option<bool>,
+    /// The conversation was closed by a machine; recorded as `auto_resolved` unless the desk's rules say to ask all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_resolved: bool,
+    /// Until when the channel lets us write, such as a day after the contact's last message; an ask that would be due later is
+    /// recorded as `window_closed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub window_until: Option<Timestamp>,
 }
 
 /// The mail that ours continues.
@@ -208,6 +227,7 @@ impl Trigger {
         text("contact.name", &self.contact.name, 80)?;
         text("agent.id", &self.agent.id, 100)?;
         text("agent.name", &self.agent.name, 80)?;
+        text("agent.address", &self.agent.address, 254)?;
         text("team", &self.team, 100)?;
         text("queue", &self.queue, 100)?;
         text("topic", &self.topic, 100)?;
@@ -250,7 +270,10 @@ impl Trigger {
     /// The snapshot that the request keeps.
     pub fn attribution(&self) -> Attribution {
         Attribution {
-            agent: self.agent.clone(),
+            agent: Agent {
+                address: String::new(),
+                ..self.agent.clone()
+            },
             team: self.team.clone(),
             queue: self.queue.clone(),
             touchpoint: self.touchpoint.clone(),

@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq as _;
 use super::Doors;
 use super::error::Problem;
 use crate::domain::desk::{ApiKey, Desk, KeyText, Scope};
+use crate::domain::id::DeskId;
 
 /// How long a key is remembered.
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -53,6 +54,12 @@ impl KnownKeys {
             .cloned()
     }
 
+    /// Forgets the keys of a desk, whose settings have changed: the next call sees them. Other replicas see them in a second.
+    pub(super) fn forget(&self, desk: DeskId) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, known| known.desk.id != desk);
+    }
+
     fn put(&self, known: &Known) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= KEYS_MAX {
@@ -81,13 +88,7 @@ impl Doors {
 
     /// The key that is presented, if it is one of ours.
     pub(super) async fn identify(&self, headers: &HeaderMap) -> Result<Known, Problem> {
-        let presented = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .and_then(|(_, key)| KeyText::parse(key.trim()))
-            .ok_or_else(unauthorized)?;
+        let presented = presented(headers).ok_or_else(unauthorized)?;
         let known = match self.known_keys.get(presented.handle()) {
             Some(known) => known,
             None => self.look_up(presented.handle()).await?,
@@ -112,6 +113,16 @@ impl Doors {
         self.known_keys.put(&known);
         Ok(known)
     }
+}
+
+/// The key that is presented, if it can be one. Nothing says yet that it is genuine.
+pub(super) fn presented(headers: &HeaderMap) -> Option<KeyText> {
+    headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .and_then(|(_, key)| KeyText::parse(key.trim()))
 }
 
 fn unauthorized() -> Problem {

@@ -77,6 +77,17 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
         409,
         "The request has ended and cannot be cancelled.",
     ),
+    ("already_rated", 409, "The request has a rating already."),
+    (
+        "request_closed",
+        409,
+        "The request has ended; no answer to it can be counted any more.",
+    ),
+    (
+        "limit_reached",
+        409,
+        "There are as many of these as there may be.",
+    ),
     ("too_large", 413, "The body is too large."),
     (
         "unsupported_media_type",
@@ -87,6 +98,11 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
         "idempotency_key_reused",
         422,
         "The Idempotency-Key was used with another body.",
+    ),
+    (
+        "too_many_streams",
+        429,
+        "The key reads as many streams as it may.",
     ),
     ("internal", 500, "Something went wrong here; it is logged."),
     (

@@ -31,9 +31,12 @@ mod pages;
 mod sandbox;
 pub mod server;
 mod totals;
+mod visitor;
 
+pub use api::Readers;
 pub use auth::KnownKeys;
 use error::{Problem, StoreFailed};
+pub use totals::families;
 
 /// What every handler has.
 #[derive(Clone, Debug)]
@@ -42,6 +45,8 @@ pub struct Doors {
     pub journey: Journey,
     /// API keys that were found lately.
     pub known_keys: KnownKeys,
+    /// Who reads events.
+    pub readers: Readers,
     /// For a request's body.
     pub body_deadline: Duration,
     /// Whether metrics want a key.

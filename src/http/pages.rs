@@ -1,7 +1,7 @@
 //! `/r/{token}` the rating page, `/u/{token}` the opt-out page, and the files that pages load.
 //!
-//! GET and HEAD never write: a mail scanner opens every link. The page posts a one-time value together with the sign of a
-//! person; without JavaScript its button does.
+//! GET and HEAD never write a rating: a mail scanner opens every link. They note that the page was opened; the page posts its
+//! one-time value together with the sign of a person; without JavaScript its button does.
 
 use askama::Template;
 use axum::Router;
@@ -9,19 +9,21 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::error::Problem;
+use super::visitor::{self, Visiting};
 use super::{Doors, Path, body, header_text};
 use crate::channel::wording::{self, Wording};
-use crate::clock::random;
+use crate::domain::grade::Proof;
 use crate::domain::rating::{Score, ScoreError};
-use crate::journey::{Opened, PressError};
-use crate::web::{
-    self, MessagePage, OptOutPage, OptOutTexts, Page, PageTexts, RatingPage, RatingState,
-};
+use crate::domain::view::ViewKind;
+use crate::journey::{Opened, Posted, PressError, Pressed, Shown};
+use crate::web::{self, MessagePage, Page, PageTexts, RatingPage, RatingState};
+
+mod opt_out;
 
 /// Our pages load our files and nothing else, run no inline script and are framed by nobody but the sandbox of ours.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -32,7 +34,8 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 pub(super) fn router() -> Router<Doors> {
     Router::new()
         .route("/r/{token}", get(show).post(rate))
-        .route("/u/{token}", get(show_opt_out).post(opt_out))
+        .route("/r/{token}/all", get(trap))
+        .route("/u/{token}", get(opt_out::show).post(opt_out::post))
         .route("/assets/{name}", get(asset))
 }
 
@@ -43,7 +46,7 @@ struct Chosen {
 }
 
 #[derive(Deserialize)]
-struct Posted {
+struct Form {
     #[serde(default)]
     view: String,
     #[serde(default)]
@@ -52,124 +55,158 @@ struct Posted {
     comment: String,
     #[serde(default)]
     event: String,
+    #[serde(default)]
+    signs: String,
 }
 
 async fn show(
     State(doors): State<Doors>,
     Path(token): Path<String>,
+    Visiting(visitor): Visiting,
+    method: Method,
     chosen: Result<Query<Chosen>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Some(opened) = doors.journey.open(&token).await? else {
-        return Ok(not_found(&doors));
-    };
     // A link that lost its choice on the way is still the way to the page.
     let chosen = chosen.ok().and_then(|Query(chosen)| chosen.s.parse().ok());
-    Ok(html(
-        StatusCode::OK,
-        rating_page(&doors, &token, &opened, chosen),
+    let kind = if method == Method::HEAD {
+        ViewKind::Head
+    } else {
+        ViewKind::Page
+    };
+    let Some(shown) = doors.journey.show(&token, kind, chosen, &visitor).await? else {
+        return Ok(not_found(&doors));
+    };
+    let page = html(StatusCode::OK, rating_page(&doors, &token, &shown, chosen));
+    // Headers alone are no page, and nobody is to be known again by them.
+    if kind == ViewKind::Head {
+        return Ok(page);
+    }
+    Ok(remembered(
+        page,
+        &doors,
+        &token,
+        &shown.cookie,
+        &shown.opened,
     ))
+}
+
+/// The link that nobody sees. Whoever follows it reads pages as programs do.
+async fn trap(
+    State(doors): State<Doors>,
+    Path(token): Path<String>,
+    Visiting(visitor): Visiting,
+) -> Result<Response, Problem> {
+    let journey = &doors.journey;
+    journey.show(&token, ViewKind::Trap, None, &visitor).await?;
+    Ok(not_found(&doors))
+}
+
+/// Gives the page's cookie, anew with every answer, so that it lasts until the time for corrections is over.
+fn remembered(
+    mut response: Response,
+    doors: &Doors,
+    token: &str,
+    cookie: &str,
+    opened: &Opened,
+) -> Response {
+    let usual_ms = doors.journey.rules.correction_ms;
+    let window_ms = opened.desk.settings.answers.window_ms(usual_ms);
+    if let Some(header) = visitor::remember(doors, token, cookie, window_ms) {
+        response.headers_mut().insert(header::SET_COOKIE, header);
+    }
+    response
 }
 
 async fn rate(
     State(doors): State<Doors>,
     Path(token): Path<String>,
+    Visiting(visitor): Visiting,
     headers: HeaderMap,
     raw: Body,
 ) -> Result<Response, Problem> {
     let wants_json = header_text(&headers, header::ACCEPT).contains("application/json");
     body::expect_type(&headers, "application/x-www-form-urlencoded")?;
-    let posted: Posted = body::form(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
-    let score: Score = posted
+    let form: Form = body::form(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
+    let score: Score = form
         .score
         .parse()
         .map_err(|error: ScoreError| Problem::field("score", error))?;
-    // `none` is what our script sends when something other than a person submitted the form.
-    let by_person = matches!(
-        posted.event.as_str(),
-        "pointer" | "touch" | "key" | "scroll" | "button" | ""
-    );
-    let pressed = match doors
-        .journey
-        .tap(&token, &posted.view, score, &posted.comment, by_person)
-        .await
-    {
-        Ok(pressed) => pressed,
-        Err(PressError::Unknown) if wants_json => return Err(Problem::not_found()),
-        Err(PressError::Unknown) => return Ok(not_found(&doors)),
-        Err(PressError::Stale) => {
-            let Some(opened) = doors.journey.open(&token).await? else {
-                return if wants_json {
-                    Err(Problem::not_found())
-                } else {
-                    Ok(not_found(&doors))
-                };
-            };
-            let texts = &words(&opened).page;
-            if wants_json {
-                return Err(Problem {
-                    field: "view".to_owned(),
-                    ..Problem::new("invalid_field", texts.stale.clone())
-                });
-            }
-            return Ok(message(
-                &doors,
-                &opened,
-                StatusCode::BAD_REQUEST,
-                &texts.stale,
-            ));
-        }
-        Err(PressError::Store(error)) => return Err(error.into()),
+    let posted = Posted {
+        view: &form.view,
+        score,
+        comment: &form.comment,
+        proof: Proof::parse(&form.event),
+        noticed: &form.signs,
     };
-    if !wants_json {
-        // The answer to a post is a page of its own, so that reloading it does not post again.
-        return Ok(Redirect::to(&format!("{}/r/{token}", doors.base())).into_response());
+    let pressed = doors.journey.tap(&token, &posted, &visitor).await;
+    let opened = doors.journey.open(&token).await?;
+    let (pressed, opened) = match (pressed, opened) {
+        (Err(PressError::Store(error)), _) => return Err(error.into()),
+        (Err(PressError::Unknown), _) | (_, None) if wants_json => {
+            return Err(Problem::not_found());
+        }
+        (Err(PressError::Unknown), _) | (_, None) => return Ok(not_found(&doors)),
+        (Err(PressError::Stale), Some(opened)) => return stale(&doors, &opened, wants_json),
+        (Ok(pressed), Some(opened)) => (pressed, opened),
+    };
+    let response = if wants_json {
+        axum::Json(answer(&opened, &pressed, score, &form.comment)).into_response()
+    } else {
+        // The answer to a post is a page of its own, so that reloading it does not post again. What is kept and not counted may
+        // be pressed once more.
+        let again = if pressed.held {
+            format!("?s={}", score.get())
+        } else {
+            String::new()
+        };
+        Redirect::to(&format!("{}/r/{token}{again}", doors.base())).into_response()
+    };
+    if visitor.cookie.is_empty() {
+        return Ok(response);
     }
-    let Some(opened) = doors.journey.open(&token).await? else {
-        return Err(Problem::not_found());
-    };
-    let texts = &words(&opened).page;
-    let answer = match pressed.rating {
-        Some(rating) if pressed.taken => {
-            let said = if posted.comment.trim().is_empty() {
-                words(&opened).with_score(&texts.thanks, rating.score.get())
-            } else {
-                texts.thanks_comment.clone()
-            };
-            json!({ "state": "answered", "score": rating.score, "comment": rating.comment, "message": said })
-        }
-        _ => json!({ "state": "closed", "message": texts.closed }),
-    };
-    Ok(axum::Json(answer).into_response())
-}
-
-async fn show_opt_out(
-    State(doors): State<Doors>,
-    Path(token): Path<String>,
-) -> Result<Response, Problem> {
-    let Some(opened) = doors.journey.open(&token).await? else {
-        return Ok(not_found(&doors));
-    };
-    Ok(html(
-        StatusCode::OK,
-        opt_out_page(&doors, &token, &opened, false),
+    Ok(remembered(
+        response,
+        &doors,
+        &token,
+        &visitor.cookie,
+        &opened,
     ))
 }
 
-/// The page's button, and the one click of a mail program (RFC 8058: `List-Unsubscribe=One-Click`, no cookies, no redirect).
-async fn opt_out(
-    State(doors): State<Doors>,
-    Path(token): Path<String>,
-    raw: Body,
-) -> Result<Response, Problem> {
-    // What is in the body does not matter; that it ends does.
-    body::read(raw, body::SMALL, doors.body_deadline).await?;
-    match doors.journey.opt_out_by_link(&token).await? {
-        Some(opened) => Ok(html(
-            StatusCode::OK,
-            opt_out_page(&doors, &token, &opened, true),
-        )),
-        None => Ok(not_found(&doors)),
+/// What the page's script is told.
+fn answer(opened: &Opened, pressed: &Pressed, score: Score, comment: &str) -> serde_json::Value {
+    let words = words(opened);
+    let texts = &words.page;
+    match &pressed.rating {
+        Some(rating) if pressed.taken || pressed.repeated => {
+            let said = if comment.trim().is_empty() {
+                words.with_score(&texts.thanks, rating.score.get())
+            } else {
+                texts.thanks_comment.clone()
+            };
+            json!({
+                "state": "answered", "score": rating.score, "comment": rating.comment, "message": said,
+                "repeated": pressed.repeated, "view": pressed.view,
+            })
+        }
+        // Whoever it was is thanked, and not told what we think of them.
+        None if pressed.held => json!({
+            "state": "answered", "score": score, "comment": comment.trim(),
+            "message": words.with_score(&texts.thanks, score.get()), "repeated": false, "view": pressed.view,
+        }),
+        Some(_) | None => json!({ "state": "closed", "message": texts.closed }),
     }
+}
+
+fn stale(doors: &Doors, opened: &Opened, wants_json: bool) -> Result<Response, Problem> {
+    let text = &words(opened).page.stale;
+    if wants_json {
+        return Err(Problem {
+            field: "view".to_owned(),
+            ..Problem::new("invalid_field", text.clone())
+        });
+    }
+    Ok(message(doors, opened, StatusCode::BAD_REQUEST, text))
 }
 
 /// A file. Its address has its version, so it may be kept for ever.
@@ -234,31 +271,30 @@ fn page<'a>(doors: &'a Doors, words: &'a Wording, title: &'a str, desk: &'a str)
 fn rating_page(
     doors: &Doors,
     token: &str,
-    opened: &Opened,
+    shown: &Shown,
     chosen: Option<Score>,
 ) -> askama::Result<String> {
+    let opened = &shown.opened;
     let words = words(opened);
     let texts = &words.page;
     let agent = &opened.request.attribution.agent.name;
     let question = texts.question.about(agent, &opened.desk.name);
-    let view = doors.journey.mint.view(
-        token,
-        doors.journey.clock.now(),
-        random(doors.journey.entropy.as_ref()),
-    );
     let state = match &opened.rating {
         Some(rating) => {
             let can_correct = opened.can_correct;
             RatingState::Answered {
                 score: rating.score.get(),
-                comment: &rating.comment,
+                // The words are for who wrote them; the link may be in other hands.
+                comment: if shown.own { &rating.comment } else { "" },
                 can_correct,
             }
         }
         None if opened.request.state.is_open() => RatingState::Open,
         None => RatingState::Closed,
     };
-    let minutes = doors.journey.minutes_left(opened.rating.as_ref());
+    let minutes = doors
+        .journey
+        .minutes_left(&opened.desk, opened.rating.as_ref());
     let change = wording::fill(&texts.change, &[("minutes", &minutes.to_string())]);
     let thanks = match &opened.rating {
         Some(rating) => words.with_score(&texts.thanks, rating.score.get()),
@@ -272,7 +308,8 @@ fn rating_page(
         question: &question,
         scale,
         token,
-        view: &view,
+        view: &shown.view,
+        auto_seconds: opened.desk.settings.answers.auto_seconds,
         chosen: chosen.map(Score::get),
         state,
         opt_out: &opt_out,
@@ -288,23 +325,6 @@ fn rating_page(
             offline: &texts.offline,
             retry: &texts.retry,
             opt_out: &words.email.opt_out,
-        },
-    }
-    .render()
-}
-
-fn opt_out_page(doors: &Doors, token: &str, opened: &Opened, done: bool) -> askama::Result<String> {
-    let words = words(opened);
-    let texts = &words.page;
-    let desk = [("desk", opened.desk.name.as_str())];
-    OptOutPage {
-        page: page(doors, words, &texts.opt_out_title, &opened.desk.name),
-        token,
-        done,
-        texts: OptOutTexts {
-            explain: &wording::fill(&texts.opt_out_question, &desk),
-            confirm: &texts.opt_out_button,
-            done: &wording::fill(&texts.opt_out_done, &desk),
         },
     }
     .render()

@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -36,7 +37,7 @@ pub struct Limits {
     pub per_peer: usize,
     /// For a request's header, and for the pause between two requests.
     pub header: Duration,
-    /// For a whole request.
+    /// For a whole request, and for a peer to take the next bytes of an answer.
     pub request: Duration,
     /// For what is in flight when we stop.
     pub drain: Duration,
@@ -142,6 +143,10 @@ impl Room {
                 Ok::<Response, std::convert::Infallible>(response)
             }
         });
+        let mut stream = TimeoutStream::new(stream);
+        // An answer may go on for as long as it likes, but not for one who does not read it.
+        stream.set_write_timeout(Some(limits.request));
+        let stream = Box::pin(stream);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header)

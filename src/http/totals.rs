@@ -26,7 +26,7 @@ const OTHER: &str = "_other";
 type Labels = Vec<(&'static str, String)>;
 
 /// The families of everything that is counted.
-pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
+pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
     let mut places = Places::default();
     let mut requests: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut ratings: BTreeMap<Labels, i64> = BTreeMap::new();
@@ -34,6 +34,8 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
     let mut opt_outs: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut unrecognized: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut lost: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut held: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut noted: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut answers: BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)> = BTreeMap::new();
     for total in totals {
         let (desk, touchpoint) = places.of(total);
@@ -48,6 +50,12 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
             *requests.entry(labels).or_default() += total.count;
         }
         lost.entry(short.clone()).or_default();
+        for grade in ["auto", "suspect"] {
+            held.entry(with(&short, &[("grade", grade)])).or_default();
+        }
+        for act in ["excluded", "restored"] {
+            noted.entry(with(&short, &[("act", act)])).or_default();
+        }
         // All five from the start: a counter that first appears as 1 has no increase that Prometheus could see.
         for score in ["1", "2", "3", "4", "5"] {
             ratings.entry(with(&base, &[("score", score)])).or_default();
@@ -70,6 +78,24 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
             EventKind::ContactOptedOut => *opt_outs.entry(short).or_default() += total.count,
             EventKind::ReplyUnrecognized => *unrecognized.entry(short).or_default() += total.count,
             EventKind::DeliveryLost => *lost.entry(short).or_default() += total.count,
+            EventKind::RatingAuto => {
+                *held.entry(with(&short, &[("grade", "auto")])).or_default() += total.count;
+            }
+            EventKind::RatingSuspect => {
+                *held
+                    .entry(with(&short, &[("grade", "suspect")]))
+                    .or_default() += total.count;
+            }
+            EventKind::RatingExcluded => {
+                *noted
+                    .entry(with(&short, &[("act", "excluded")]))
+                    .or_default() += total.count;
+            }
+            EventKind::RatingRestored => {
+                *noted
+                    .entry(with(&short, &[("act", "restored")]))
+                    .or_default() += total.count;
+            }
             EventKind::RequestScheduled
             | EventKind::RequestSuppressed
             | EventKind::RequestSent
@@ -117,6 +143,16 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
             "onefive_deliveries_lost_total",
             "Deliveries given up because nobody could tell whether they happened. Late evidence still turns one; how many are lost now is onefive_deliveries.",
             lost,
+        ),
+        counters(
+            "onefive_held_answers_total",
+            "Answers that no person is known to have given, kept and not counted, by grade.",
+            held,
+        ),
+        counters(
+            "onefive_rating_notes_total",
+            "What managers did to ratings: excluded with a reason, or restored, by act.",
+            noted,
         ),
     ];
     families.retain(|family| !family.get_metric().is_empty());

@@ -1,5 +1,7 @@
 //! trigger -> request: checks, decision, one store call. A 2xx to the desk means that it is committed.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::Journey;
@@ -8,8 +10,9 @@ use crate::clock::random;
 use crate::domain::contact::{Address, AddressKind, Contact};
 use crate::domain::desk::Desk;
 use crate::domain::id::RequestId;
-use crate::domain::policy::{Given, Suppression};
+use crate::domain::policy::{Case, Decision, Plan};
 use crate::domain::request::Request;
+use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 use crate::domain::trigger::{EXPIRES_IN_DEFAULT, FieldError, Trigger};
 use crate::store::{Accepted, Carriage, NewRequest, StoreError};
@@ -44,7 +47,12 @@ pub enum Asked {
         ask: Option<(String, Buttons)>,
     },
     /// A dry run: what would be decided.
-    Considered(Option<Suppression>),
+    Considered {
+        /// The decision.
+        decision: Decision,
+        /// When the ask would be due.
+        due_at: Timestamp,
+    },
 }
 
 impl Journey {
@@ -56,11 +64,14 @@ impl Journey {
         idempotency_key: &str,
     ) -> Result<Asked, AcceptError> {
         let (new, channel) = self.prepare(desk, trigger, idempotency_key)?;
+        let due_at = new.due_at;
         let (request, replayed) = match self.store.accept(new).await? {
             Accepted::New(request) => (request, false),
             Accepted::Replayed(request) => (request, true),
             Accepted::KeyReused => return Err(AcceptError::KeyReused),
-            Accepted::Considered(reason) => return Ok(Asked::Considered(reason)),
+            Accepted::Considered(decision) => {
+                return Ok(Asked::Considered { decision, due_at });
+            }
         };
         if !replayed && request.due_at <= self.clock.now() {
             self.bell.notify_one();
@@ -140,14 +151,25 @@ impl Journey {
             Some(provider) => provider.reaches(channel.name(), &address).is_ok(),
             None => handed_out,
         };
-        let given = Given {
-            context_hold: trigger.context.hold,
-            no_address: address.kind() == AddressKind::None,
-            address_internal: !sender.is_empty() && address.lookup_form() == sender.to_lowercase(),
-            channel_not_configured: !reaches,
-        };
         let now = self.clock.now();
-        let due_at = now.plus_millis(i64::from(trigger.delay_seconds) * 1000);
+        let planned_at = now.plus_millis(i64::from(trigger.delay_seconds) * 1000);
+        let case = Case {
+            desk: desk.id,
+            channel: channel.name(),
+            live: live || handed_out,
+            reachable: reaches,
+            sender,
+            address: &address,
+            contact: &trigger.contact.id,
+            agent: &trigger.agent.address,
+            timezone: &trigger.contact.timezone,
+            conversation: &trigger.conversation,
+            resolution: &trigger.resolution,
+            context: &trigger.context,
+            came_at: now,
+            due_at: planned_at,
+        };
+        let Plan { given, due_at, day } = case.plan(&desk.settings);
         let wait = trigger.expires_in.unwrap_or(if live {
             CALL_EXPIRES_IN
         } else {
@@ -173,7 +195,9 @@ impl Journey {
             metadata: trigger.metadata.clone(),
             idempotency_key: idempotency_key.to_owned(),
             fingerprint: fingerprint(trigger),
+            rules: Arc::new(desk.settings.rules.clone()),
             given,
+            context: trigger.context,
             carriage: if handed_out {
                 Carriage::Answer
             } else {
@@ -184,6 +208,8 @@ impl Journey {
                 .then(|| TokenHash::of(&self.mint.link(id))),
             now,
             due_at,
+            planned_at: given.wait_until.map(|_| planned_at),
+            day,
             expires_at: due_at.plus_millis(i64::from(wait) * 1000),
             dry_run: trigger.dry_run,
         };

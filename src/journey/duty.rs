@@ -22,6 +22,14 @@ pub enum Duty {
     Tidy,
     /// Asks the database whether a promise is broken.
     Audit,
+    /// Gives committed events their places in the streams of their desks.
+    Relay,
+    /// Tells webhooks.
+    Webhooks,
+    /// Tells the sinks that take all events.
+    Streams,
+    /// Tells the sinks that take totals.
+    Samples,
 }
 
 /// A lease outlasts the pause between two rounds by this much.
@@ -35,12 +43,16 @@ const UNANSWERED: i64 = -1;
 
 impl Duty {
     /// Every duty.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Sweep,
         Self::Settle,
         Self::Reconcile,
         Self::Tidy,
         Self::Audit,
+        Self::Relay,
+        Self::Webhooks,
+        Self::Streams,
+        Self::Samples,
     ];
 
     /// Its name in the store and in logs.
@@ -51,6 +63,10 @@ impl Duty {
             Self::Reconcile => "reconcile",
             Self::Tidy => "tidy",
             Self::Audit => "audit",
+            Self::Relay => "relay",
+            Self::Webhooks => "webhooks",
+            Self::Streams => "streams",
+            Self::Samples => "samples",
         }
     }
 
@@ -64,6 +80,11 @@ impl Duty {
             Self::Reconcile => Duration::from_mins(3),
             // Questions over all rows, for which nobody waits.
             Self::Audit => Duration::from_mins(5),
+            // Somebody waits for what happened; looking for it costs one probe of an index.
+            Self::Relay => Duration::from_millis(100),
+            // What got its place here is told at once; this is for what got it on another replica, and for what is tried again.
+            Self::Webhooks => Duration::from_millis(250),
+            Self::Streams | Self::Samples => Duration::from_secs(1),
         }
     }
 
@@ -74,6 +95,11 @@ impl Duty {
         } else {
             self.every().min(AGAIN)
         }
+    }
+
+    /// Whether there is work as soon as events get their places.
+    const fn is_rung_for(self) -> bool {
+        matches!(self, Self::Webhooks | Self::Streams)
     }
 
     /// For how long it is held without being renewed.
@@ -93,6 +119,7 @@ impl Journey {
     /// Does a duty again and again while it is ours, until `stop`.
     pub async fn run_duty(&self, duty: Duty, stop: CancellationToken) {
         let mut held: Option<(Lease, Instant)> = None;
+        let mut bell = self.publishing.listen();
         while !stop.is_cancelled() {
             // Renewed by half-time and not with every round: each time is a commit, also while nothing happens. The time that a
             // process stands still counts.
@@ -117,9 +144,12 @@ impl Journey {
                     duty.again()
                 }
             };
+            // Whoever failed waits all the same.
+            let rung = held.is_some() && duty.is_rung_for() && pause == duty.every();
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
+                Ok(()) = bell.changed(), if rung => {}
             }
         }
     }
@@ -135,9 +165,14 @@ impl Journey {
             Duty::Audit => {
                 // First: it is short, and nobody else does it.
                 let forgotten = self.store.forget(self.clock.now()).await;
+                let pruned = self.prune().await;
                 self.audit().await;
-                forgotten.map(|_| false)
+                forgotten.and(pruned).map(|_| false)
             }
+            Duty::Relay => self.relay().await,
+            Duty::Webhooks => self.tell_webhooks().await.map(|()| false),
+            Duty::Streams => self.tell_streams().await,
+            Duty::Samples => self.tell_samples(duty.name(), lease).await.map(|()| false),
         }
     }
 

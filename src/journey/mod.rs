@@ -7,7 +7,7 @@
 //!              settle: callbacks, what dead workers left, the provider's list         tidy: time, folding
 //! ```
 //!
-//! `reconcile` takes in the replies that an outage kept from us; `duty` lets one replica do what one is enough for.
+//! `publish` tells others of events and totals; `reconcile` takes in the replies that an outage kept from us; `duty` lets one replica do what one is enough for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,10 +25,13 @@ use crate::provider::{Explanation, Provider, own_meaning};
 use crate::store::{SharedStore, StoreError};
 
 mod accept;
+mod case;
 mod deliver;
 mod duty;
+mod publish;
 mod receive;
 mod reconcile;
+mod replay;
 mod settle;
 mod tidy;
 mod time;
@@ -36,7 +39,9 @@ mod time;
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;
 pub use duty::Duty;
-pub use receive::{Opened, PressError, Pressed};
+pub use publish::{Families, Publishing, Reader, WebhookError};
+pub use receive::{Opened, Posted, PressError, Pressed, Shown};
+pub use replay::{Replayed, Stretch};
 
 /// Which provider carries which channel.
 #[derive(Clone, Default)]
@@ -118,6 +123,8 @@ pub struct Journey {
     pub rules: Rules,
     /// This process's metrics.
     pub metrics: Metrics,
+    /// Who is told of results.
+    pub publishing: Publishing,
     /// Rung when there is something to deliver.
     pub bell: Arc<Notify>,
     /// Names this process among replicas: a random word of its own.

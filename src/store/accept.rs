@@ -6,12 +6,13 @@ use super::born::beginning;
 use super::bulk::{Insert, insert, owned};
 use super::dialect::{Sql, Value};
 use super::lock::Held;
+use super::past;
 use super::sql::Inner;
 use super::tx::Tx;
 use super::{Accepted, Carriage, NewRequest, Pair, StoreError};
 use crate::domain::delivery::AttemptState;
 use crate::domain::id::{DeskId, RequestId};
-use crate::domain::policy::{Known, decide};
+use crate::domain::policy::{Known, Past, Who, decide};
 use crate::domain::request::{Request, State};
 
 /// Not empty: the condition of the index, as a text, so that it is used whatever the values are.
@@ -36,16 +37,17 @@ const INSERT: Insert = insert!(
      contact_hash, contact, conversation, resolution, slot, idempotency_key, fingerprint, agent_id, \
      agent_name, agent_kind, team, queue, touchpoint, phase, topic, language, timezone, switches, mail, \
      metadata, state, reason, created_at, due_at, expires_at, sent_at, ended_at, link_hash, delivery, \
-     attempts, next_at, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, \
+     attempts, next_at, context, planned_at, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, \
      fence)",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
-     ?, ?, ?, ?, ?, ?, 0, 0, 0, '', '', 0, 0)",
+     ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', '', 0, 0)",
     "$1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[], \
      $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], $12::text[], $13::text[], $14::bytea[], \
      $15::bytea[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], \
      $22::text[], $23::text[], $24::text[], $25::text[], $26::bigint[], $27::text[], $28::text[], \
      $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], \
-     $36::bytea[], $37::text[], $38::bigint[], $39::bigint[]",
+     $36::bytea[], $37::text[], $38::bigint[], $39::bigint[], \
+     $40::text[], $41::bigint[]",
     ", 0, 0, 0, '', '', 0, 0",
     " on conflict do nothing returning id"
 );
@@ -85,15 +87,25 @@ impl Inner {
         tx: &mut Tx,
         news: &[&NewRequest],
     ) -> Result<Vec<Option<Accepted>>, StoreError> {
-        let opted_out = self.opted_out_of(tx, news).await?;
+        let alone = self.decided_alone(news);
+        let news: Vec<&NewRequest> = news
+            .iter()
+            .zip(&alone)
+            .filter(|(_, alone)| !**alone)
+            .map(|(new, _)| *new)
+            .collect();
+        let opted_out = self.opted_out_of(tx, &news).await?;
+        let asks = self.asks_of_all(tx, &news).await?;
         let mut born = Vec::with_capacity(news.len());
         let mut rows = Vec::with_capacity(news.len());
-        for (new, opted_out) in news.iter().zip(opted_out) {
+        for ((new, opted_out), asks) in news.iter().zip(opted_out).zip(asks) {
             let known = Known {
                 opted_out,
+                asks,
                 ..Known::default()
             };
-            let held = Self::born(new, decide(new.given, known));
+            let decision = decide(&new.rules, &new.given, &known, new.due_at);
+            let held = Self::born(new, decision.reason());
             rows.push(self.row(
                 new,
                 &held,
@@ -104,8 +116,13 @@ impl Inner {
         }
         let inserted: HashSet<uuid::Uuid> =
             tx.insert_all(INSERT, &rows).await?.into_iter().collect();
-        let mut accepted = Vec::with_capacity(news.len());
-        for (new, held) in news.iter().zip(born) {
+        let mut accepted = Vec::with_capacity(alone.len());
+        let mut born = news.into_iter().zip(born);
+        for alone in alone {
+            let Some((new, held)) = (if alone { None } else { born.next() }) else {
+                accepted.push(None);
+                continue;
+            };
             if inserted.contains(&new.id.uuid()) {
                 let (kind, entered) = beginning(held.request.state);
                 self.emit(tx, &held.request, kind, entered, new.now);
@@ -115,6 +132,51 @@ impl Inner {
             }
         }
         Ok(accepted)
+    }
+
+    /// Which triggers of a batch are left for one by one: those about a contact of whom an earlier one of the batch is, if their
+    /// rules look at other asks, so that both cannot pass a cap; and those whose desk counts the asks of the day.
+    fn decided_alone(&self, news: &[&NewRequest]) -> Vec<bool> {
+        let mut seen = HashSet::new();
+        news.iter()
+            .map(|new| {
+                if new.rules.daily_cap > 0 {
+                    return true;
+                }
+                if !new.rules.need_asks() {
+                    return false;
+                }
+                let who = self.who(new.desk, &new.contact);
+                let keys = [Some(who.address), who.person];
+                let keys = keys.into_iter().flatten();
+                // Each is noted, also when another is known already.
+                keys.filter(|key| !seen.insert(*key)).count() > 0
+            })
+            .collect()
+    }
+
+    /// The other asks of each trigger's contact, as far as its rules look at them.
+    async fn asks_of_all(
+        &self,
+        tx: &mut Tx,
+        news: &[&NewRequest],
+    ) -> Result<Vec<Vec<Past>>, StoreError> {
+        let who: Vec<Option<Who>> = news
+            .iter()
+            .map(|new| {
+                let needed = new.rules.need_asks();
+                needed.then(|| self.who(new.desk, &new.contact))
+            })
+            .collect();
+        let keys: Vec<Who> = who.iter().flatten().copied().collect();
+        let reach = |new: &&NewRequest| new.due_at.plus_millis(-new.rules.reach_ms());
+        let since = news.iter().map(reach).min().unwrap_or_default();
+        let asks = self.asks(tx, &keys, since).await?;
+        Ok(news
+            .iter()
+            .zip(who)
+            .map(|(new, who)| who.map_or_else(Vec::new, |who| past::of(&asks, who, new.id)))
+            .collect())
     }
 
     /// Which of the triggers' contacts opted out.
@@ -207,10 +269,21 @@ impl Inner {
         }
         known.opted_out = self.opted_out(tx, new).await?;
 
-        let reason = decide(new.given, known);
-        if new.dry_run {
-            return Ok(Accepted::Considered(reason));
+        let who = self.who(new.desk, &new.contact);
+        known.asks = self
+            .asks_of(tx, &new.rules, who, new.id, new.due_at)
+            .await?;
+
+        let mut decision = decide(&new.rules, &new.given, &known, new.due_at);
+        // Counted last: what is not asked for another reason takes nobody's place.
+        if decision.reason().is_none() && !self.count_ask(tx, new).await? {
+            known.desk_full = true;
+            decision = decide(&new.rules, &new.given, &known, new.due_at);
         }
+        if new.dry_run {
+            return Ok(Accepted::Considered(decision));
+        }
+        let reason = decision.reason();
         if let Some(id) = gives_way {
             self.release_slot(tx, new.desk, id).await?;
         }

@@ -13,6 +13,7 @@ use crate::domain::event::EventKind;
 use crate::domain::policy::Suppression;
 use crate::domain::request::{History, Request, State};
 use crate::domain::time::Timestamp;
+use crate::domain::trigger::Context;
 
 impl Inner {
     pub(super) fn born(new: &NewRequest, reason: Option<Suppression>) -> Held {
@@ -47,7 +48,9 @@ impl Inner {
                 state,
                 reason,
                 history,
+                context: new.context,
                 due_at: new.due_at,
+                planned_at: new.planned_at,
                 expires_at: new.expires_at,
                 delivery,
                 attempts,
@@ -91,6 +94,12 @@ impl Inner {
             None => String::new(),
         };
         let metadata = request.metadata.to_string();
+        let context = if request.context == Context::default() {
+            String::new()
+        } else {
+            serde_json::to_string(&request.context)
+                .map_err(|error| StoreError::Corrupt(error.to_string()))?
+        };
         let int = Value::Int;
         Ok(owned(&[
             Value::Id(request.desk.uuid()),
@@ -132,6 +141,8 @@ impl Inner {
             Value::Text(request.delivery.as_str()),
             int(request.attempts),
             int(held.next_at.as_millis()),
+            Value::Text(&context),
+            int(request.planned_at.map_or(0, Timestamp::as_millis)),
         ]))
     }
 }

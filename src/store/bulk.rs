@@ -85,6 +85,7 @@ pub(super) fn owned(values: &[Value<'_>]) -> Vec<Owned> {
             Value::Text(text) => Owned::Text((*text).to_owned()),
             Value::Bytes(bytes) => Owned::Bytes(bytes.to_vec()),
             Value::Set(set) => Owned::Bytes(set.concat()),
+            Value::Keys(keys) => Owned::Bytes(keys.concat()),
             Value::Words(words) => Owned::Text(words.concat()),
         })
         .collect()

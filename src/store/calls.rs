@@ -1,16 +1,18 @@
 //! What the store is asked, and what it answers: the values that go in and out of its methods.
 
+use std::sync::Arc;
+
 use crate::domain::contact::{Address, Contact};
 use crate::domain::delivery::{AttemptState, DeliveryState, Outcome, Status};
 use crate::domain::id::{DeskId, RequestId};
-use crate::domain::policy::{Given, Suppression};
+use crate::domain::policy::{Decision, Given, Rules, Suppression};
 use crate::domain::rating::Rating;
 use crate::domain::reply::{Effect, Reply, Understood};
 use crate::domain::request::{Channel, Request, State};
 use crate::domain::settling::Doubt;
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
-use crate::domain::trigger::{Attribution, MailThread};
+use crate::domain::trigger::{Attribution, Context, MailThread};
 
 /// A trigger that passed its checks, on its way into the store.
 #[derive(Debug, Clone)]
@@ -41,16 +43,24 @@ pub struct NewRequest {
     pub idempotency_key: String,
     /// SHA-256 of what the trigger says.
     pub fingerprint: [u8; 32],
+    /// The desk's rules.
+    pub rules: Arc<Rules>,
     /// What is known before the store is asked.
     pub given: Given,
+    /// What the desk said about restraint.
+    pub context: Context,
     /// How it is carried.
     pub carriage: Carriage,
     /// The hash of its link token, if it has one.
     pub link: Option<TokenHash>,
     /// When the trigger came.
     pub now: Timestamp,
-    /// When it is due.
+    /// When it is due: after the quiet hours, if they delay it.
     pub due_at: Timestamp,
+    /// When it was due before quiet hours moved it, if they did.
+    pub planned_at: Option<Timestamp>,
+    /// The day on which it is due, by the desk's clock.
+    pub day: i64,
     /// When it stops waiting.
     pub expires_at: Timestamp,
     /// Decide, answer, and write nothing.
@@ -94,7 +104,7 @@ pub enum Accepted {
     /// The idempotency key belongs to another body.
     KeyReused,
     /// A dry run: what the decision would be.
-    Considered(Option<Suppression>),
+    Considered(Decision),
 }
 
 /// How an inbound call names its request.
@@ -170,6 +180,17 @@ pub struct Dispatch {
     pub second: Second,
     /// Now.
     pub now: Timestamp,
+    /// What the rules say now, for an ask that waited so long that it is decided again.
+    pub again: Option<Box<Again>>,
+}
+
+/// A decision that is made once more.
+#[derive(Debug, Clone)]
+pub struct Again {
+    /// The desk's rules as they are now.
+    pub rules: Rules,
+    /// What is known before the store is asked.
+    pub given: Given,
 }
 
 /// How a second attempt is made while nobody knows whether the first one happened.
@@ -214,6 +235,8 @@ pub enum Permission {
     Withdrawn,
     /// Decided again: not asked after all.
     Suppressed(Suppression),
+    /// Decided again: not before then. It is back in the queue.
+    Postponed(Timestamp),
     /// More than this ceiling allows in a day. Not sent.
     Ceiling(Ceiling),
 }

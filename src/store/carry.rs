@@ -156,18 +156,15 @@ impl Inner {
                 return self.no_second(tx, held, dispatch.now).await;
             }
             let reason = Suppression::OptedOut;
-            held.request.reason = Some(reason);
-            held.request.delivery = DeliveryState::Dropped;
-            let entered = held.enter(State::Suppressed, dispatch.now);
-            self.emit(
-                tx,
-                &held.request,
-                EventKind::RequestSuppressed,
-                entered,
-                dispatch.now,
-            );
-            self.save(tx, &held).await?;
-            return Ok(Permission::Suppressed(reason));
+            return self.suppress(tx, &mut held, reason, dispatch.now).await;
+        }
+        // A second message of which the first is in doubt is settled within minutes, and by rules of its own.
+        if let Some(again) = dispatch.again.as_deref().filter(|_| doubts == 0)
+            && let Some(permission) = self
+                .decide_again(tx, &mut held, again, dispatch.now)
+                .await?
+        {
+            return Ok(permission);
         }
         if let Some(ceiling) = self.count_send(tx, &held.request).await? {
             return self

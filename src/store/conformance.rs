@@ -52,6 +52,7 @@ mod opting_out;
 mod pairs;
 mod repeating;
 mod replying;
+mod ruling;
 mod schema;
 mod sealed;
 mod settling;

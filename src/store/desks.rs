@@ -139,13 +139,18 @@ impl Inner {
     }
 }
 
+/// The column `settings` of a desk.
+pub(super) fn settings(row: &Row) -> Result<DeskSettings, StoreError> {
+    serde_json::from_str(&row.text("settings")?)
+        .map_err(|error| StoreError::Corrupt(format!("desks.settings: {error}")))
+}
+
 fn desk(row: &Row) -> Result<Desk, StoreError> {
     Ok(Desk {
         id: DeskId::from_uuid(row.id("id")?),
         slug: row.text("slug")?,
         name: row.text("name")?,
-        settings: serde_json::from_str(&row.text("settings")?)
-            .map_err(|error| StoreError::Corrupt(format!("desks.settings: {error}")))?,
+        settings: settings(row)?,
         created_at: Timestamp::from_millis(row.int("created_at")?),
     })
 }

@@ -47,6 +47,8 @@ pub(super) enum Value<'a> {
     Bytes(&'a [u8]),
     /// Several byte strings: an array on PostgreSQL, a JSON array of hexadecimal texts on SQLite.
     Set(&'a [[u8; 16]]),
+    /// Several keys of two such parts, in the same way.
+    Keys(&'a [[u8; 32]]),
     /// Several words, in the same way.
     Words(&'a [&'a str]),
 }
@@ -62,6 +64,7 @@ macro_rules! bound {
                 Value::Text(text) => query.bind((*text).to_owned()),
                 Value::Bytes(bytes) => query.bind(bytes.to_vec()),
                 Value::Set(set) => query.bind($set::set(set)),
+                Value::Keys(keys) => query.bind($set::set(keys)),
                 Value::Words(words) => query.bind($set::words(words)),
             };
         }
@@ -73,7 +76,7 @@ pub(super) use bound;
 
 /// Sets as SQLite's `json_each` reads them.
 pub(super) mod json {
-    pub(in crate::store) fn set(set: &[[u8; 16]]) -> String {
+    pub(in crate::store) fn set<const N: usize>(set: &[[u8; N]]) -> String {
         let texts: Vec<String> = set.iter().map(hex::encode).collect();
         serde_json::json!(texts).to_string()
     }
@@ -85,7 +88,7 @@ pub(super) mod json {
 
 /// Sets as PostgreSQL's `any` reads them.
 pub(super) mod array {
-    pub(in crate::store) fn set(set: &[[u8; 16]]) -> Vec<Vec<u8>> {
+    pub(in crate::store) fn set<const N: usize>(set: &[[u8; N]]) -> Vec<Vec<u8>> {
         set.iter().map(|bytes| bytes.to_vec()).collect()
     }
 

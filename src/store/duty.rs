@@ -188,7 +188,9 @@ impl Inner {
         let old = now.plus_millis(-STRAYS_MS);
         let forgotten = tx.execute(FORGET, &[]).await?
             + tx.execute(FORGET_STRAYS, &[Value::Int(old.as_millis())])
-                .await?;
+                .await?
+            + self.forget_days(&mut tx, now).await?
+            + Self::forget_views(&mut tx, now).await?;
         tx.commit().await?;
         Ok(forgotten)
     }

@@ -7,6 +7,7 @@ use super::tx::Tx;
 use super::{Find, Pair, StoreError};
 use crate::domain::contact::Address;
 use crate::domain::delivery::DeliveryState;
+use crate::domain::grade::AnswerSettings;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::rating::Rating;
 use crate::domain::request::{Request, State};
@@ -94,6 +95,9 @@ macro_rules! answered {
             ", coalesce(g.id, requests.id) as rating_id, requests.id as request_id, coalesce(g.score, 0) as score, \
              coalesce(g.grade, '') as grade, coalesce(g.comment, '') as comment, coalesce(g.answered_at, 0) as rated_at, \
              coalesce(g.changed_at, 0) as changed_at, coalesce(g.elapsed_ms, 0) as elapsed_ms, \
+             coalesce(g.client, requests.link_hash) as client, coalesce(g.excluded_at, 0) as excluded_at, \
+             coalesce(g.excluded_by, '') as excluded_by, coalesce(g.excluded_reason, '') as excluded_reason, \
+             (select d.settings from desks d where d.id = requests.desk_id) as settings, \
              cast((select count(*) from replies p where p.desk_id = requests.desk_id and p.request_id = requests.id \
              and p.provider_id = $2) as bigint) as repeated",
             "left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id ",
@@ -145,6 +149,8 @@ pub(super) struct Answered {
     pub(super) held: Held,
     pub(super) rating: Option<Rating>,
     pub(super) repeated: bool,
+    /// What the desk sets about answers.
+    pub(super) answers: AnswerSettings,
 }
 
 impl Held {
@@ -243,6 +249,7 @@ impl Inner {
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Answered {
             held: self.held(&row)?,
+            answers: super::desks::settings(&row)?.answers,
             rating: if row.int("score")? == 0 {
                 None
             } else {

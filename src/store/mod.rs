@@ -23,6 +23,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 
 mod accept;
+mod again;
 mod born;
 mod bulk;
 mod calls;
@@ -36,10 +37,13 @@ mod duty;
 mod end;
 mod error;
 mod file;
+mod held;
 mod invariants;
 mod keyring;
 mod lock;
 mod look;
+mod outbox;
+mod past;
 mod read;
 mod ready;
 mod record;
@@ -50,19 +54,29 @@ mod server;
 mod settle;
 mod shared;
 mod sql;
+mod subscriptions;
 mod sums;
+mod tapped;
+mod told;
+mod tries;
 mod tx;
+mod views;
 mod write;
 
 pub use calls::{
-    Accepted, Attempt, Backlog, Cancelled, Carriage, Ceiling, Check, Claim, Condition, Dispatch,
-    Filter, Find, Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied, Report, Second,
-    Settlement,
+    Accepted, Again, Attempt, Backlog, Cancelled, Carriage, Ceiling, Check, Claim, Condition,
+    Dispatch, Filter, Find, Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied,
+    Report, Second, Settlement,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use held::{Held, HeldAnswer, Note, Noted, Release};
 pub use keyring::{KeyRing, KeyRingError};
-pub use rulings::Rulings;
+pub use outbox::{Behind, Keeping, Outbox};
+pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
+pub use subscriptions::{Subscriptions, WebhookChange};
+pub use tries::{Tries, WebhookTries, WebhookWork};
+pub use views::{NewView, Tap, Views};
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -96,7 +110,7 @@ pub struct Ceilings {
 
 /// Everything that the journey asks of the store.
 #[async_trait]
-pub trait Store: Rulings + Send + Sync {
+pub trait Store: Rulings + Views + Held + Outbox + Subscriptions + Tries + Send + Sync {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;
     /// Whether the database answers and its schema fits this binary.

@@ -4,7 +4,7 @@ use super::StoreError;
 use super::bulk::{Insert, insert, owned};
 use super::dialect::{Sql, Value};
 use super::lock::Held;
-use super::row::reason_word;
+use super::row::{place, reason_word};
 use super::sql::Inner;
 use super::tx::Tx;
 use crate::domain::contact::Address;
@@ -29,10 +29,10 @@ const LISTEN: Sql = Sql::both(
 const RELEASE_SLOT: Sql = Sql::both("update requests set slot = $3 where desk_id = $1 and id = $2");
 pub(super) const EVENT: Insert = insert!(
     "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, \
-     bucket, elapsed_ms, folded)",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+     bucket, elapsed_ms, detail, folded)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], \
-     $9::text[], $10::bigint[], $11::bigint[], $12::bigint[]",
+     $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[]",
     ", 0",
     " returning id"
 );
@@ -228,6 +228,19 @@ impl Inner {
         rated: Option<(Score, i64)>,
         now: Timestamp,
     ) {
+        self.emit_said(tx, request, (kind, entered), rated, "", now);
+    }
+
+    /// Writes an event with the contact's words in it, sealed: whoever is told of the event reads them, and they can be forgotten.
+    pub(super) fn emit_said(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        (kind, entered): (EventKind, i64),
+        rated: Option<(Score, i64)>,
+        words: &str,
+        now: Timestamp,
+    ) {
         let event = Event {
             id: EventId::new(now, self.random()),
             desk: request.desk,
@@ -244,6 +257,13 @@ impl Inner {
         let bucket = event.elapsed_ms.map_or(-1, |elapsed| {
             i64::try_from(answer_bucket(elapsed)).unwrap_or(-1)
         });
+        let detail = if words.is_empty() {
+            Vec::new()
+        } else {
+            let place = place("events.detail", event.desk, event.id.uuid());
+            self.keys
+                .seal(self.entropy.as_ref(), &place, words.as_bytes())
+        };
         tx.pending.events.push(owned(&[
             Value::Id(event.desk.uuid()),
             Value::Id(event.id.uuid()),
@@ -257,6 +277,7 @@ impl Inner {
             Value::Int(event.score.map_or(0, i64::from)),
             Value::Int(bucket),
             Value::Int(event.elapsed_ms.unwrap_or(0)),
+            Value::Bytes(&detail),
         ]));
     }
 

@@ -6,24 +6,26 @@ use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::row::{place, rating_columns};
 use super::sql::Inner;
+use super::tapped::{Weighed, score_of};
 use super::tx::Tx;
-use super::{Find, NewReply, Replied, StoreError};
+use super::{Find, NewReply, Replied, StoreError, Tap};
 use crate::domain::delivery::{DeliveryState, Evidence};
 use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, RatingId, ReplyId};
-use crate::domain::rating::{Rating, Score};
+use crate::domain::rating::{Grade, Rating, Score};
 use crate::domain::reply::{Effect, ReplyKind, Understood, effect};
 use crate::domain::request::{Request, State};
 use crate::domain::time::Timestamp;
+use crate::domain::view::ClientKey;
 
 const UNCLEAR: Sql = Sql::both(
     "select 1 as n from replies where desk_id = $1 and request_id = $2 and effect = 'unrecognized' limit 1",
 );
 pub(super) const INSERT_REPLY: Insert = insert!(
-    "insert into replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at)",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "insert into replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at, score, client, signs)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "$1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::text[], \
-     $9::bigint[]",
+     $9::bigint[], $10::bigint[], $11::bytea[], $12::text[]",
     "",
     " returning id"
 );
@@ -34,10 +36,10 @@ pub(super) const RATING: Sql = Sql::both(concat!(
 ));
 pub(super) const INSERT_RATING: Insert = insert!(
     "insert into ratings (desk_id, id, request_id, score, grade, comment, answered_at, changed_at, \
-     elapsed_ms)",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+     elapsed_ms, client)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], \
-     $8::bigint[], $9::bigint[]",
+     $8::bigint[], $9::bigint[], $10::bytea[]",
     "",
     " returning id"
 );
@@ -81,6 +83,16 @@ impl Inner {
         tx: &mut Tx,
         new: &NewReply,
     ) -> Result<Option<Replied>, StoreError> {
+        self.reply_from(tx, new, None).await
+    }
+
+    /// A reply; `tap` if it was posted from our page.
+    pub(super) async fn reply_from(
+        &self,
+        tx: &mut Tx,
+        new: &NewReply,
+        tap: Option<&Tap>,
+    ) -> Result<Option<Replied>, StoreError> {
         let Some(answered) = self
             .lock_answered(tx, &new.find, &new.reply.provider_id)
             .await?
@@ -110,7 +122,11 @@ impl Inner {
             Value::Id(held.request.desk.uuid()),
             Value::Id(held.request.id.uuid()),
         ];
-        if answered.repeated {
+        let spent = match tap {
+            Some(tap) => !self.use_view(tx, &held.request, tap, new.reply.at).await?,
+            None => false,
+        };
+        if answered.repeated || spent {
             let effect = Effect::Nothing;
             return Ok(Some(Replied {
                 request: held.request,
@@ -121,14 +137,20 @@ impl Inner {
             }));
         }
 
+        let weighed = Weighed::of(new, tap, rating.as_ref(), &answered.answers);
+        let new = &weighed.new;
         // What an outage kept from us counts as of when it was said; and what was said since goes before it.
         let said_at = new.sent_at.unwrap_or(new.reply.at);
         let overtaken = new.sent_at.is_some()
             && rating
                 .as_ref()
                 .is_some_and(|rating| said_at < rating.changed_at);
-        let (understood, grade) = (new.understood.clone(), new.reply.grade);
-        let effect = if overtaken && !wish {
+        let (understood, grade) = (new.understood.clone(), weighed.counts_as);
+        // A person's answer takes the place of a machine's for as long as an answer was awaited.
+        let ended = rating
+            .as_ref()
+            .is_some_and(|rating| !rating.grade.is_human() && said_at > held.request.expires_at);
+        let effect = if (overtaken || ended) && !wish {
             Effect::Nothing
         } else {
             effect(
@@ -143,12 +165,18 @@ impl Inner {
         let unclear_before =
             matches!(effect, Effect::Unrecognized(_)) && tx.row(UNCLEAR, &keys).await?.is_some();
         let rating = self
-            .take_effect(tx, &mut held, rating, &effect, new)
+            .take_effect(tx, &mut held, rating, &effect, new, weighed.client)
             .await?;
         // A page or a chat may post the same again and again; what changes nothing is not worth a row.
         let posted = matches!(new.reply.kind, ReplyKind::Button | ReplyKind::Click);
-        if !(posted && effect == Effect::Nothing && new.reply.grade.is_human()) {
-            self.keep_reply(tx, &held.request, new, &effect);
+        let human = new.reply.grade.is_human();
+        let kept = if human {
+            !(posted && effect == Effect::Nothing)
+        } else {
+            self.hold(tx, &held.request, new, &effect).await?
+        };
+        if kept {
+            self.keep_reply(tx, &held.request, &weighed, &effect);
         }
         Ok(Some(Replied {
             request: held.request,
@@ -177,16 +205,23 @@ impl Inner {
         rating: Option<Rating>,
         effect: &Effect,
         new: &NewReply,
+        client: Option<ClientKey>,
     ) -> Result<Option<Rating>, StoreError> {
         let now = new.reply.at;
         let said_at = new.sent_at.unwrap_or(now);
         match effect {
             Effect::Rated(score, comment) => {
-                let rating = self.rate(tx, held, *score, comment, new).await?;
-                return Ok(Some(rating));
+                let by = (new.reply.grade, client);
+                let answer = (*score, comment.as_str());
+                let rating = self.rate(tx, held, answer, by, (now, now), new.window_ms);
+                return rating.await.map(Some);
             }
             Effect::Changed(score, words) => {
                 let kind = EventKind::RatingChanged;
+                let by = (new.reply.grade, client);
+                let rating = self
+                    .claim_rating(tx, &held.request, rating, by, now)
+                    .await?;
                 return self
                     .change(tx, &held.request, rating, Some(*score), words, kind, now)
                     .await;
@@ -231,24 +266,25 @@ impl Inner {
                     self.emit(tx, &held.request, EventKind::ContactOptedIn, 0, now);
                 }
             }
-            Effect::Unrecognized(_) => {
-                self.emit(tx, &held.request, EventKind::ReplyUnrecognized, 0, now);
+            Effect::Unrecognized(words) => {
+                let kind = (EventKind::ReplyUnrecognized, 0);
+                self.emit_said(tx, &held.request, kind, None, words, now);
             }
             Effect::Helped | Effect::Nothing => {}
         }
         Ok(rating)
     }
 
-    /// The first counted answer.
-    async fn rate(
+    /// The first counted answer, given by `by` at the first of `times` and recorded at the second.
+    pub(super) async fn rate(
         &self,
         tx: &mut Tx,
         held: &mut Held,
-        score: Score,
-        comment: &str,
-        new: &NewReply,
+        (score, comment): (Score, &str),
+        (grade, client): (Grade, Option<ClientKey>),
+        (answered_at, now): (Timestamp, Timestamp),
+        window_ms: i64,
     ) -> Result<Rating, StoreError> {
-        let now = new.reply.at;
         let about = self.about_contact(tx, held).await?;
         // An answer proves that the ask arrived, whatever was known about it.
         self.weigh(tx, held, about, &Evidence::Contact, now).await?;
@@ -257,17 +293,19 @@ impl Inner {
             id: RatingId::new(now, self.random()),
             request: held.request.id,
             score,
-            grade: new.reply.grade,
+            grade,
             comment: comment.to_owned(),
-            answered_at: now,
+            answered_at,
             changed_at: now,
-            elapsed_ms: now.millis_since(asked_at),
+            elapsed_ms: answered_at.millis_since(asked_at),
+            client,
+            excluded: None,
         };
         let entered = held.enter(State::Answered, now);
         held.call_off();
         // An answer through a link may be to an ask that failed, while a newer one is open between the two addresses.
         self.listen(tx, held).await?;
-        held.listen_until = now.plus_millis(new.window_ms);
+        held.listen_until = now.plus_millis(window_ms);
         let values = [
             Value::Id(held.request.desk.uuid()),
             Value::Id(rating.id.uuid()),
@@ -275,22 +313,17 @@ impl Inner {
             Value::Int(rating.score.into()),
             Value::Text(rating.grade.as_str()),
             Value::Text(&rating.comment),
-            Value::Int(now.as_millis()),
+            Value::Int(answered_at.as_millis()),
             Value::Int(now.as_millis()),
             Value::Int(rating.elapsed_ms),
+            Value::Bytes(rating.client.as_ref().map_or(&[], |client| &client[..])),
         ];
         tx.pending.ratings.push(owned(&values));
         tx.pending.answered.push(held.request.id.uuid());
         self.save(tx, held).await?;
         let rated = Some((score, rating.elapsed_ms));
-        self.emit_rated(
-            tx,
-            &held.request,
-            EventKind::RatingCreated,
-            entered,
-            rated,
-            now,
-        );
+        let kind = (EventKind::RatingCreated, entered);
+        self.emit_said(tx, &held.request, kind, rated, comment, now);
         Ok(rating)
     }
 
@@ -327,11 +360,13 @@ impl Inner {
         if tx.execute(CHANGE_RATING, &values).await? != 1 {
             return Err(StoreError::Conflict);
         }
-        self.emit_rated(tx, request, kind, 0, Some((rating.score, 0)), now);
+        let rated = Some((rating.score, 0));
+        self.emit_said(tx, request, (kind, 0), rated, words, now);
         Ok(Some(rating))
     }
 
-    fn keep_reply(&self, tx: &mut Tx, request: &Request, new: &NewReply, effect: &Effect) {
+    fn keep_reply(&self, tx: &mut Tx, request: &Request, weighed: &Weighed<'_>, effect: &Effect) {
+        let new = &weighed.new;
         let id = ReplyId::new(new.reply.at, self.random());
         let raw = self.keys.seal(
             self.entropy.as_ref(),
@@ -348,6 +383,9 @@ impl Inner {
             Value::Bytes(&raw),
             Value::Text(effect.as_str()),
             Value::Int(new.reply.at.as_millis()),
+            Value::Int(score_of(&new.understood)),
+            Value::Bytes(weighed.client.as_ref().map_or(&[], |client| &client[..])),
+            Value::Text(&weighed.signs),
         ];
         tx.pending.replies.push(owned(&values));
         tx.pending.answered.push(request.id.uuid());

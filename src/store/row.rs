@@ -6,10 +6,10 @@ use crate::domain::contact::{Address, Contact};
 use crate::domain::delivery::{AttemptState, DeliveryState};
 use crate::domain::id::{DeskId, RatingId, RequestId};
 use crate::domain::policy::Suppression;
-use crate::domain::rating::{Grade, Rating, Score};
+use crate::domain::rating::{Exclusion, Grade, Rating, Score};
 use crate::domain::request::{Channel, History, Request, State};
 use crate::domain::time::Timestamp;
-use crate::domain::trigger::{Agent, AgentKind, Attribution, Phase};
+use crate::domain::trigger::{Agent, AgentKind, Attribution, Context, Phase};
 
 /// The columns of [`request`], for every statement that returns one.
 macro_rules! request_columns {
@@ -18,20 +18,21 @@ macro_rules! request_columns {
          requests.agent_kind, requests.team, requests.queue, requests.touchpoint, requests.phase, requests.topic, requests.language, requests.timezone, requests.switches, requests.mail, \
          requests.metadata, requests.state, requests.reason, requests.created_at, requests.due_at, requests.expires_at, requests.sent_at, requests.delivered_at, requests.reached_at, \
          requests.answered_at, requests.ended_at, requests.delivery, requests.delivery_code, requests.attempts, requests.fence, requests.listening, \
-         requests.listen_until, requests.next_at"
+         requests.listen_until, requests.next_at, requests.context, requests.planned_at"
     };
 }
 
 /// The columns of [`rating`], under names that do not clash with a request's.
 macro_rules! rating_columns {
     () => {
-        "g.id as rating_id, g.request_id, g.score, g.grade, g.comment, g.answered_at as rated_at, g.changed_at, g.elapsed_ms"
+        "g.id as rating_id, g.request_id, g.score, g.grade, g.comment, g.answered_at as rated_at, g.changed_at, g.elapsed_ms, \
+         g.client, g.excluded_at, g.excluded_by, g.excluded_reason"
     };
 }
 
 pub(super) use {rating_columns, request_columns};
 
-fn word<T>(
+pub(super) fn word<T>(
     row: &Row,
     column: &'static str,
     parse: impl Fn(&str) -> Option<T>,
@@ -89,11 +90,13 @@ pub(super) fn request(row: &Row, keys: &KeyRing) -> Result<Request, StoreError> 
             .map_err(|error| StoreError::Corrupt(format!("contact: {error}")))?
     };
     let mail = row.text("mail")?;
+    let context = row.text("context")?;
     let attribution = Attribution {
         agent: Agent {
             id: row.text("agent_id")?,
             name: row.text("agent_name")?,
             kind: word(row, "agent_kind", agent_kind)?,
+            address: String::new(),
         },
         team: row.text("team")?,
         queue: row.text("queue")?,
@@ -129,7 +132,13 @@ pub(super) fn request(row: &Row, keys: &KeyRing) -> Result<Request, StoreError> 
             answered_at: maybe(row, "answered_at")?,
             ended_at: maybe(row, "ended_at")?,
         },
+        context: if context.is_empty() {
+            Context::default()
+        } else {
+            json(&context, "context")?
+        },
         due_at: instant(row, "due_at")?,
+        planned_at: maybe(row, "planned_at")?,
         expires_at: instant(row, "expires_at")?,
         delivery: word(row, "delivery", DeliveryState::parse)?,
         attempts: row.int("attempts")?,
@@ -186,6 +195,15 @@ pub(super) fn rating(row: &Row) -> Result<Rating, StoreError> {
         answered_at: instant(row, "rated_at")?,
         changed_at: instant(row, "changed_at")?,
         elapsed_ms: row.int("elapsed_ms")?,
+        client: row.bytes("client")?.try_into().ok(),
+        excluded: match maybe(row, "excluded_at")? {
+            Some(at) => Some(Exclusion {
+                at,
+                by: row.text("excluded_by")?,
+                reason: row.text("excluded_reason")?,
+            }),
+            None => None,
+        },
     })
 }
 

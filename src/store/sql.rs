@@ -83,7 +83,7 @@ impl SqlStore {
         })
     }
 
-    async fn write(&self, write: Write) -> Result<Written, StoreError> {
+    pub(super) async fn write(&self, write: Write) -> Result<Written, StoreError> {
         let commit = self.commit.read().await.clone();
         match commit {
             Some(commit) => commit.write(write).await,
@@ -105,11 +105,20 @@ impl SqlStore {
             super::invariants::STATEMENTS,
             super::desks::STATEMENTS,
             super::rulings::STATEMENTS,
+            super::past::STATEMENTS,
+            super::again::STATEMENTS,
             super::read::STATEMENTS,
             super::lock::STATEMENTS,
             super::record::STATEMENTS,
             super::reply::STATEMENTS,
             super::sums::STATEMENTS,
+            super::views::STATEMENTS,
+            super::held::STATEMENTS,
+            super::tapped::STATEMENTS,
+            super::outbox::STATEMENTS,
+            super::told::STATEMENTS,
+            super::subscriptions::STATEMENTS,
+            super::tries::STATEMENTS,
         ]
         .concat()
     }

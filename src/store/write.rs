@@ -3,8 +3,8 @@
 use super::sql::Inner;
 use super::tx::Tx;
 use super::{
-    Accepted, Carriage, Dispatch, Find, NewReply, NewRequest, Permission, Replied, Report,
-    Settlement, StoreError,
+    Accepted, Carriage, Dispatch, Find, NewReply, NewRequest, NewView, Permission, Replied, Report,
+    Settlement, StoreError, Tap,
 };
 use crate::domain::delivery::Status;
 use crate::domain::request::Request;
@@ -29,6 +29,8 @@ pub(super) enum Write {
     },
     Reply(Box<NewReply>),
     Settle(Box<Settlement>),
+    View(Box<NewView>),
+    Tap(Box<(NewReply, Tap)>),
 }
 
 /// What a write came to.
@@ -39,6 +41,7 @@ pub(super) enum Written {
     Reported(bool),
     Request(Option<Box<Request>>),
     Replied(Option<Box<Replied>>),
+    Viewed,
 }
 
 impl Inner {
@@ -64,7 +67,9 @@ impl Inner {
                 | Write::Status { .. }
                 | Write::Reached { .. }
                 | Write::Reply(_)
-                | Write::Settle(_) => None,
+                | Write::Settle(_)
+                | Write::View(_)
+                | Write::Tap(_) => None,
             })
             .collect();
         if !fresh.is_empty() {
@@ -102,6 +107,15 @@ impl Inner {
                 Written::Request(self.reached(tx, find, *now).await?.map(Box::new))
             }
             Write::Settle(settlement) => Written::Reported(self.settle(tx, settlement).await?),
+            Write::View(view) => {
+                self.view(tx, view).await?;
+                Written::Viewed
+            }
+            Write::Tap(tapped) => {
+                let (new, tap) = tapped.as_ref();
+                let replied = self.reply_from(tx, new, Some(tap)).await?;
+                Written::Replied(replied.map(Box::new))
+            }
             Write::Reply(new) => Written::Replied(self.reply(tx, new).await?.map(Box::new)),
         })
     }

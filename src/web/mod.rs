@@ -54,6 +54,7 @@ assets! {
     "docs.css": CSS,
     "docs.js": JS,
     "favicon.svg": "image/svg+xml",
+    "opt_out.js": JS,
     "rating.js": JS,
     "sandbox.css": CSS,
     "sandbox.js": JS,
@@ -172,6 +173,8 @@ pub struct RatingPage<'a> {
     pub token: &'a str,
     /// The one-time value that a post must bring back.
     pub view: &'a str,
+    /// Seconds for which the page is shown untouched before it says so.
+    pub auto_seconds: u16,
     /// The score that the link chose, from 1 to 5.
     pub chosen: Option<u8>,
     /// Where the request stands.
@@ -243,6 +246,8 @@ pub struct OptOutPage<'a> {
     pub page: Page<'a>,
     /// The link token, for the form's address.
     pub token: &'a str,
+    /// The one-time value that a post must bring back.
+    pub view: &'a str,
     /// Whether the contact has opted out.
     pub done: bool,
     /// The words.

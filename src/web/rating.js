@@ -3,7 +3,8 @@
 // Opening the page never answers. A score that the link chose is posted at the first trusted press, touch, key or
 // wheel event, because mail scanners open links and run scripts but press nothing. Events made by scripts
 // (isTrusted is false), loading, waiting, being shown and moving a pointer do not count; nor does the scroll event,
-// which browsers report as trusted when a script scrolled. Without this script the form works by its button.
+// which browsers report as trusted when a script scrolled. A page that is shown for a while and not touched says so
+// once, which is no person's answer. Without this script the form works by its button.
 "use strict";
 
 (() => {
@@ -24,6 +25,7 @@
   let byArrow = false;
   let pressed = null;
   let proof = null;
+  let quiet = null;
 
   function chosen() {
     const input = form.querySelector("input[name=score]:checked");
@@ -54,12 +56,33 @@
       button.className = "button quiet";
       button.textContent = say.retry;
       button.addEventListener("click", (event) => {
-        if (event.isTrusted) send(wanted || proof || "button");
+        if (event.isTrusted) send(wanted || proof || nameOf(event));
       });
       parts.push(button);
     }
     note.dataset.kind = kind;
     note.replaceChildren(...parts);
+  }
+
+  // What gives a program away that passes for a browser. The service weighs it.
+  function signs() {
+    const blind = document.hidden || innerWidth === 0 || innerHeight === 0;
+    return [navigator.webdriver && "webdriver", blind && "blind"].filter(Boolean).join(" ");
+  }
+
+  function fields(event) {
+    return new URLSearchParams({ view: view.value, score: chosen(), comment: comment.value.trim(), event, signs: signs() });
+  }
+
+  function deliver(body) {
+    return fetch(form.action, {
+      method: "POST",
+      headers: { Accept: "application/json" },
+      body,
+      // The page's own cookie, by which a correction is known to come from here.
+      credentials: "same-origin",
+      keepalive: true,
+    });
   }
 
   function answerInWords(score) {
@@ -76,8 +99,9 @@
     if (busy) return;
     busy = true;
     while (wanted && picture() !== saved) {
+      await quiet;
       const posting = picture();
-      const body = new URLSearchParams({ view: view.value, score: chosen(), comment: comment.value.trim(), event: wanted });
+      const body = fields(wanted);
       wanted = null;
       if (!(await post(posting, body, event))) break;
     }
@@ -90,13 +114,7 @@
     let response;
     let answer = {};
     try {
-      response = await fetch(form.action, {
-        method: "POST",
-        headers: { Accept: "application/json" },
-        body,
-        credentials: "omit",
-        keepalive: true,
-      });
+      response = await deliver(body);
       answer = await response.json().catch(() => ({}));
     } catch {
       wanted = event;
@@ -112,6 +130,11 @@
     }
     if (typeof answer.view === "string") view.value = answer.view;
     answered = true;
+    // The value was used before, by a post whose answer was lost, with another score: say it again with the new value.
+    if (answer.repeated && String(answer.score) !== body.get("score")) {
+      wanted = wanted || event;
+      return true;
+    }
     saved = posting;
     if (answer.state === "closed") {
       show("error", answer.message || say.closed);
@@ -190,17 +213,36 @@
     if (!choice || byArrow) return;
     pressed = null;
     choice.checked = true;
-    send(event.pointerType === "touch" ? "touch" : event.detail === 0 && !event.pointerType ? "key" : "pointer");
+    send(nameOf(event));
   }, true);
+
+  function nameOf(click) {
+    return click.pointerType === "touch" ? "touch" : click.detail === 0 && !click.pointerType ? "key" : "pointer";
+  }
 
   // A submit event is trusted even if a script clicked the button, so the click before it has to be.
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const person = click && event.timeStamp - click.timeStamp < 1000;
+    const person = click && event.timeStamp - click.timeStamp < 1000 && click;
     click = null;
     byArrow = false;
-    if (event.isTrusted && person) send("button");
+    if (event.isTrusted && person) send(nameOf(person));
   });
+
+  let shown = 0;
+  const watch = setInterval(() => {
+    if (answered || busy || wanted) clearInterval(watch);
+    else if (chosen() && !document.hidden && ++shown >= Number(say.auto)) {
+      clearInterval(watch);
+      // What a person does next waits for it, and goes out with the value that this brings back.
+      quiet = deliver(fields("none"))
+        .then((response) => (response.ok ? response.json() : {}))
+        .then((answer) => {
+          if (answer.view) view.value = answer.view;
+        })
+        .catch(() => {});
+    }
+  }, 1000);
 
   addEventListener("online", (event) => {
     if (event.isTrusted && wanted && !busy) send(wanted);

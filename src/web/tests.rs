@@ -47,6 +47,7 @@ fn rating(state: RatingState<'_>, chosen: Option<u8>) -> String {
         scale: ["Very poor", "Poor", "Fair", "Good", "Excellent"],
         token: "tok",
         view: "once",
+        auto_seconds: 10,
         chosen,
         state,
         opt_out: "/u/tok",
@@ -89,6 +90,7 @@ fn every_page() -> Vec<String> {
         OptOutPage {
             page: page("Stop?", "Northwind"),
             token: "tok",
+            view: "once",
             done: false,
             texts,
         }
@@ -97,6 +99,7 @@ fn every_page() -> Vec<String> {
         OptOutPage {
             page: page("Stop?", "Northwind"),
             token: "tok",
+            view: "",
             done: true,
             texts,
         }

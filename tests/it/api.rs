@@ -10,6 +10,9 @@ use crate::support::stage::{ANA, Stage};
 
 /// Every route of the API. The document has to list these and no others.
 pub(crate) const ROUTES: &[(&str, &str)] = &[
+    ("get", "/v1/desk"),
+    ("put", "/v1/desk"),
+    ("post", "/v1/decisions/replay"),
     ("get", "/v1/ratings"),
     ("get", "/v1/requests"),
     ("get", "/v1/requests/{id}"),

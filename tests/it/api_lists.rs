@@ -141,7 +141,11 @@ story!(
         assert_eq!(
             listed,
             [
+                "get /v1/held-answers",
+                "post /v1/held-answers/{id}/release",
                 "get /v1/ratings",
+                "post /v1/ratings/{id}/exclude",
+                "post /v1/ratings/{id}/restore",
                 "get /v1/requests",
                 "post /v1/requests",
                 "get /v1/requests/{id}",

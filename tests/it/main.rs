@@ -26,6 +26,8 @@ mod chat;
 mod cli;
 mod contract;
 mod crash;
+mod decisions;
+mod decisions_again;
 mod delivery;
 mod email;
 mod email_back;

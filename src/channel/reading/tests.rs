@@ -53,7 +53,8 @@ const REPLIES: &[(&str, Option<(i64, &str)>)] = &[
     ("4/5", Some((4, ""))),
     ("4 / 5", Some((4, ""))),
     ("5/5", Some((5, ""))),
-    ("4 of 5", Some((4, ""))),
+    // "4 or 5" in Dutch.
+    ("4 of 5", None),
     ("4 out of 5", Some((4, ""))),
     ("four out of five", Some((4, ""))),
     ("4/5 great", Some((4, "great"))),
@@ -154,7 +155,10 @@ const REPLIES: &[(&str, Option<(i64, &str)>)] = &[
     ("4 and a half", None),
     ("3½", None),
     ("4 not 5", None),
-    ("4 but it took 20 minutes", None),
+    (
+        "4 but it took 20 minutes",
+        Some((4, "but it took 20 minutes")),
+    ),
     ("4 then two", None),
     ("1 to 5", None),
     ("one two", None),
@@ -167,7 +171,9 @@ const REPLIES: &[(&str, Option<(i64, &str)>)] = &[
     // A number that is something else.
     ("-4", None),
     ("+4", None),
-    ("#4", None),
+    ("#4", Some((4, ""))),
+    ("#4 was rude", None),
+    ("ticket #4", None),
     ("$4", None),
     ("4%", None),
     ("4€", None),

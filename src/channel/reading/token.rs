@@ -1,9 +1,14 @@
-//! Cuts a reply into words, numbers and marks, and folds the many ways to write the same character.
+//! Cuts a reply into words, numbers and marks, and folds the many ways to write the same character: case, accents,
+//! full-width and mathematical letters, digits of any script.
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::digit;
 
 /// What a piece of a reply is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A run of letters, in lower case.
+    /// A run of letters, in lower case and without accents.
     Word(String),
     /// A run of decimal digits of any script, as ASCII.
     Number(String),
@@ -11,7 +16,7 @@ pub(super) enum Kind {
     Star,
     /// An empty star.
     EmptyStar,
-    /// A number that is not made of decimal digits, such as ½.
+    /// A number that is not made of decimal digits, such as a Roman one.
     OtherNumber,
     /// Any other visible character.
     Mark(char),
@@ -45,104 +50,167 @@ impl Token {
 
 /// The pieces of a reply, in order.
 pub(super) fn tokens(raw: &str) -> Vec<Token> {
-    let mut tokens: Vec<Token> = Vec::new();
-    let (mut spaced, mut line) = (true, true);
-    // Whether the last token may still grow: a blank or another kind of character ends it.
-    let mut open = false;
+    let mut cutter = Cutter {
+        tokens: Vec::new(),
+        spaced: true,
+        line: true,
+        open: false,
+    };
     for (start, c) in raw.char_indices() {
-        let end = start + c.len_utf8();
+        let place = (start, start + c.len_utf8());
+        // Before the decomposition, which would make a blank and an accent of a typographic apostrophe.
+        let c = fold(c);
+        if c.is_ascii() {
+            cutter.take(c, place);
+        } else if c == '🛑' {
+            cutter.stop_sign(place);
+        } else {
+            // One character may be several: "½" is 1, a slash and 2; "№" is "No".
+            for folded in std::iter::once(c).nfkd() {
+                cutter.take(fold(folded), place);
+            }
+        }
+    }
+    hearts(&mut cutter.tokens);
+    cutter.tokens
+}
+
+/// A word as the tokens have it: lower case, no accents.
+pub(super) fn folded(word: &str) -> String {
+    let mut folded = String::with_capacity(word.len());
+    for c in word.nfkd().filter(|c| !is_invisible(*c)) {
+        push_lower(&mut folded, c);
+    }
+    folded
+}
+
+struct Cutter {
+    tokens: Vec<Token>,
+    spaced: bool,
+    line: bool,
+    /// Whether the last token may still grow: a blank or another kind of character ends it.
+    open: bool,
+}
+
+impl Cutter {
+    fn take(&mut self, c: char, (start, end): (usize, usize)) {
         if is_invisible(c) {
-            if let Some(last) = tokens.last_mut().filter(|last| last.end == start) {
+            if let Some(last) = self.tokens.last_mut().filter(|last| last.end == start) {
                 last.end = end;
             }
-            continue;
+            return;
         }
-        let c = fold(c);
         if c.is_whitespace() || c.is_control() {
-            (spaced, open, line) = (true, false, line || matches!(c, '\n' | '\r' | '\u{2028}'));
-            continue;
+            self.line |= matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}');
+            (self.spaced, self.open) = (true, false);
+            return;
         }
-        match (kind(c), tokens.last_mut().filter(|_| open)) {
-            (
-                Kind::Word(more),
-                Some(Token {
-                    kind: Kind::Word(word),
-                    end: last,
-                    ..
-                }),
-            ) => {
-                word.push_str(&more);
-                *last = end;
+        let last = self.tokens.last_mut().filter(|_| self.open);
+        let grown = last.is_some_and(|token| {
+            let grown = grow(&mut token.kind, c);
+            if grown {
+                token.end = end;
             }
-            (
-                Kind::Number(more),
-                Some(Token {
-                    kind: Kind::Number(number),
-                    end: last,
-                    ..
-                }),
-            ) => {
-                number.push_str(&more);
-                *last = end;
-            }
-            (kind, _) => tokens.push(Token {
-                kind,
-                start,
-                end,
-                spaced,
-                line,
-            }),
+            grown
+        });
+        if !grown {
+            self.push(kind(c), (start, end));
         }
-        (spaced, open, line) = (false, true, false);
     }
-    tokens
+
+    /// The emoji means the word, and stands alone whatever is glued to it.
+    fn stop_sign(&mut self, place: (usize, usize)) {
+        self.push(Kind::Word("stop".to_owned()), place);
+        self.open = false;
+    }
+
+    fn push(&mut self, kind: Kind, (start, end): (usize, usize)) {
+        let (spaced, line) = (self.spaced, self.line);
+        self.tokens.push(Token {
+            kind,
+            start,
+            end,
+            spaced,
+            line,
+        });
+        (self.spaced, self.open, self.line) = (false, true, false);
+    }
+}
+
+/// Adds the character to a word or number that it continues.
+fn grow(kind: &mut Kind, c: char) -> bool {
+    match kind {
+        Kind::Word(word) if digit::value(c).is_none() && c.is_alphabetic() => {
+            push_lower(word, c);
+            true
+        }
+        Kind::Number(number) => digit::value(c).is_some_and(|digit| {
+            number.push(char::from(b'0' + digit));
+            true
+        }),
+        Kind::Word(_) | Kind::Star | Kind::EmptyStar | Kind::OtherNumber | Kind::Mark(_) => false,
+    }
 }
 
 fn kind(c: char) -> Kind {
     match c {
         '★' | '⭐' | '🌟' => Kind::Star,
         '☆' => Kind::EmptyStar,
-        c => match digit(c) {
+        c => match digit::value(c) {
             Some(digit) => Kind::Number(digit.to_string()),
-            None if c.is_alphabetic() => Kind::Word(c.to_lowercase().collect()),
+            None if c.is_alphabetic() => {
+                let mut word = String::new();
+                push_lower(&mut word, c);
+                Kind::Word(word)
+            }
             None if c.is_numeric() => Kind::OtherNumber,
             None => Kind::Mark(c),
         },
     }
 }
 
-/// Characters without a shape of their own: joiners, direction marks, variation selectors, and the frame of a keycap emoji.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{20e3}')
+/// Letters that Unicode does not take apart are written as people do who lack the key.
+fn push_lower(word: &mut String, c: char) {
+    for c in c.to_lowercase() {
+        match c {
+            'ß' => word.push_str("ss"),
+            'œ' => word.push_str("oe"),
+            'æ' => word.push_str("ae"),
+            'ø' => word.push('o'),
+            'ł' => word.push('l'),
+            c => word.push(c),
+        }
+    }
 }
 
-/// Full-width forms and typographic apostrophes and dashes as their plain forms.
+/// Characters without a shape of their own: accents, joiners, direction marks, variation selectors, tags, tones of skin, and
+/// the frame of a keycap emoji.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{300}'..='\u{36f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{1ab0}'..='\u{1aff}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{20d0}'..='\u{20f0}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Typographic apostrophes and dashes as their plain forms.
 fn fold(c: char) -> char {
     match c {
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
         '‘' | '’' | 'ʼ' | '`' | '´' => '\'',
         '‐' | '‑' | '‒' | '–' | '—' | '−' => '-',
+        '“' | '”' | '„' | '«' | '»' => '"',
         c => c,
     }
 }
 
-/// The value of a decimal digit: ASCII, the scripts that people write phone messages in, and circled digits.
-fn digit(c: char) -> Option<u32> {
-    /// The zero of each script (Unicode general category Nd: ten code points in a row each).
-    const ZEROS: [u32; 24] = [
-        0x0030, 0x0660, 0x06f0, 0x07c0, 0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66,
-        0x0ce6, 0x0d66, 0x0de6, 0x0e50, 0x0ed0, 0x0f20, 0x1040, 0x17e0, 0x1810, 0x1d7ce, 0x1d7d8,
-        0x1d7e2, 0x1d7ec,
-    ];
-    let code = u32::from(c);
-    match code {
-        0x2460..=0x2468 => Some(code - 0x245f),
-        0x2776..=0x277e => Some(code - 0x2775),
-        _ => ZEROS
-            .iter()
-            .find_map(|zero| code.checked_sub(*zero).filter(|value| *value < 10)),
-    }
+/// `<3` is a heart, not a number below three.
+fn hearts(tokens: &mut Vec<Token>) {
+    let mut before: Option<Kind> = None;
+    tokens.retain(|token| {
+        let heart = before == Some(Kind::Mark('<'))
+            && token.kind == Kind::Number("3".to_owned())
+            && !token.spaced;
+        before = Some(token.kind.clone());
+        !heart
+    });
 }
 
 #[cfg(test)]
@@ -162,6 +230,7 @@ mod tests {
             "𝟒",
             "④",
             "❹",
+            "➃",
             "4\u{fe0f}\u{20e3}",
         ] {
             let tokens = tokens(raw);
@@ -172,13 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn one_word_has_one_form() {
+        for raw in ["fünf", "FÜNF", "fu\u{308}nf", "ｆüｎｆ", "f\u{200b}ünf"] {
+            assert_eq!(tokens(raw)[0].word(), Some("funf"), "{raw}");
+        }
+        assert_eq!(folded("Große ŒUVRE"), "grosse oeuvre");
+        assert_eq!(tokens("stop🛑now").len(), 3);
+    }
+
+    #[test]
     fn pieces_keep_their_place_in_the_raw_text() {
-        let raw = "Ｆｉｖｅ  ½ É45";
+        let raw = "Ｆｉｖｅ  <3 É45";
         let cut: Vec<_> = tokens(raw)
             .into_iter()
             .map(|t| (raw[t.start..t.end].to_owned(), t.spaced))
             .collect();
-        let expected = [("Ｆｉｖｅ", true), ("½", true), ("É", true), ("45", false)];
+        let expected = [("Ｆｉｖｅ", true), ("<", true), ("É", true), ("45", false)];
         assert_eq!(
             cut,
             expected.map(|(text, spaced)| (text.to_owned(), spaced))

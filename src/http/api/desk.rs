@@ -89,6 +89,7 @@ pub(super) async fn change(
     if !saved.await? {
         return Err(Problem::not_found());
     }
+    doors.known_keys.forget(desk.id);
     stored(&doors, &desk).await
 }
 

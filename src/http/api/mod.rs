@@ -7,10 +7,16 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod decisions;
 mod desk;
+mod events;
+mod held;
 mod ratings;
 mod requests;
 mod view;
+mod webhooks;
+
+pub use events::Readers;
 
 pub(super) fn router() -> OpenApiRouter<Doors> {
     OpenApiRouter::new()
@@ -19,6 +25,22 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
         .routes(routes!(desk::show, desk::change))
+        .routes(routes!(decisions::replay))
+        .routes(routes!(ratings::exclude))
+        .routes(routes!(ratings::restore))
+        .routes(routes!(held::list))
+        .routes(routes!(held::release))
+        .routes(routes!(events::read))
+        .routes(routes!(webhooks::create, webhooks::list))
+        .routes(routes!(
+            webhooks::one,
+            webhooks::change_one,
+            webhooks::remove
+        ))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(webhooks::deliveries))
 }
 
 /// The most entries of one page.

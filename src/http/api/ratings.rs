@@ -12,12 +12,15 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::held::Reasons;
 use super::view::RatingView;
 use super::{cursor, instant, limit, text};
 use crate::domain::desk::Scope;
-use crate::http::Doors;
+use crate::domain::id::RatingId;
 use crate::http::error::Problem;
+use crate::http::{Doors, Path};
 use crate::store::Filter;
+use axum::body::Body;
 
 /// Which ratings.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -89,4 +92,69 @@ pub(super) async fn list(
         .map(|(rating, request)| RatingView::new(rating, request))
         .collect();
     Ok(Json(RatingPage { items, next }).into_response())
+}
+
+/// Take a rating out of the reports
+///
+/// It stays in every list, marked, and in the counters of first answers: nothing is deleted. Doing so twice changes nothing. The
+/// contact may still correct it inside the window; it stays excluded.
+#[utoipa::path(
+    post, path = "/v1/ratings/{id}/exclude", tag = "ratings", params(("id" = String, Path, description = "The rating")),
+    request_body = Reasons,
+    responses(
+        (status = 200, body = RatingView),
+        (status = 400, description = "A field cannot be used", body = Problem),
+        (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "The key lacks the scope `admin`", body = Problem),
+        (status = 404, description = "The desk has no such rating", body = Problem),
+        (status = 503, description = "Try again later", body = Problem),
+    )
+)]
+pub(super) async fn exclude(
+    State(doors): State<Doors>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    raw: Body,
+) -> Result<Response, Problem> {
+    noted(&doors, &id, true, &headers, raw).await
+}
+
+/// Put an excluded rating back into the reports
+#[utoipa::path(
+    post, path = "/v1/ratings/{id}/restore", tag = "ratings", params(("id" = String, Path, description = "The rating")),
+    request_body = Reasons,
+    responses(
+        (status = 200, body = RatingView),
+        (status = 400, description = "A field cannot be used", body = Problem),
+        (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "The key lacks the scope `admin`", body = Problem),
+        (status = 404, description = "The desk has no such rating", body = Problem),
+        (status = 503, description = "Try again later", body = Problem),
+    )
+)]
+pub(super) async fn restore(
+    State(doors): State<Doors>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    raw: Body,
+) -> Result<Response, Problem> {
+    noted(&doors, &id, false, &headers, raw).await
+}
+
+async fn noted(
+    doors: &Doors,
+    id: &str,
+    excluded: bool,
+    headers: &HeaderMap,
+    raw: Body,
+) -> Result<Response, Problem> {
+    let desk = doors.caller(headers, Scope::Admin).await?;
+    let reasons = Reasons::read(doors, headers, raw).await?;
+    let id: RatingId = id.parse().map_err(|_| Problem::not_found())?;
+    let noted = doors
+        .journey
+        .note_rating(&desk, id, excluded, &reasons.by, &reasons.reason)
+        .await?
+        .ok_or_else(Problem::not_found)?;
+    Ok(Json(RatingView::new(&noted.rating, &noted.request)).into_response())
 }

@@ -18,6 +18,7 @@ use super::view::RequestView;
 use super::{cursor, instant, limit, text};
 use crate::domain::desk::Scope;
 use crate::domain::id::RequestId;
+use crate::domain::policy::Decision;
 use crate::domain::request::State as RequestState;
 use crate::domain::trigger::Trigger;
 use crate::http::error::Problem;
@@ -56,16 +57,18 @@ pub(super) async fn create(
     body::expect_type(&headers, "application/json")?;
     let trigger: Trigger = body::json(&body::read(raw, body::LARGE, doors.body_deadline).await?)?;
     match doors.journey.accept(&desk, &trigger, &key).await? {
-        Asked::Considered(reason) => {
-            let state = if reason.is_some() {
-                RequestState::Suppressed
-            } else {
-                RequestState::Scheduled
+        Asked::Considered { decision, due_at } => {
+            let answer = match decision {
+                Decision::Suppress(reason) => {
+                    json!({ "dry_run": true, "state": RequestState::Suppressed, "reason": reason })
+                }
+                Decision::Wait(_) => {
+                    json!({ "dry_run": true, "state": RequestState::Scheduled, "due_at": due_at, "delayed_by": "quiet_hours" })
+                }
+                Decision::Ask => {
+                    json!({ "dry_run": true, "state": RequestState::Scheduled, "due_at": due_at })
+                }
             };
-            let mut answer = json!({ "dry_run": true, "state": state });
-            if let Some(reason) = reason {
-                answer["reason"] = json!(reason);
-            }
             Ok(Json(answer).into_response())
         }
         Asked::Stored {

@@ -44,6 +44,9 @@ pub(super) struct RequestView {
     /// When it is to be sent.
     #[schema(value_type = String, format = DateTime)]
     due_at: Timestamp,
+    /// `quiet_hours` if these have moved it from when you wanted it sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delayed_by: Option<&'static str>,
     /// When it stops waiting for an answer.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
@@ -123,7 +126,8 @@ struct Given {
     /// From 1 to 5; 5 is best.
     #[schema(minimum = 1, maximum = 5)]
     score: u8,
-    /// How we know that the contact gave it: `channel` or `tap`.
+    /// How we know that the contact gave it: `channel` or `tap`; `auto` where the desk counts those, `auto` or `suspect` where a
+    /// manager released it.
     grade: &'static str,
     /// The contact's words.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -162,6 +166,7 @@ impl RequestView {
             },
             created_at: request.history.created_at,
             due_at: request.due_at,
+            delayed_by: request.planned_at.map(|_| "quiet_hours"),
             expires_at: request.expires_at,
             sent_at: request.history.sent_at,
             delivered_at: request.history.delivered_at,
@@ -194,6 +199,19 @@ impl RequestView {
     }
 }
 
+/// That a manager took a rating out of the reports.
+#[derive(Debug, Serialize, ToSchema)]
+struct Excluded {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// Who, as the caller named them.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    by: String,
+    /// Why.
+    reason: String,
+}
+
 /// A rating with what it is about.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RatingView {
@@ -205,7 +223,8 @@ pub(super) struct RatingView {
     /// From 1 to 5; 5 is best.
     #[schema(minimum = 1, maximum = 5)]
     score: u8,
-    /// How we know that the contact gave it: `channel` or `tap`.
+    /// How we know that the contact gave it: `channel` or `tap`; `auto` where the desk counts those, `auto` or `suspect` where a
+    /// manager released it.
     grade: &'static str,
     /// The contact's words.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -218,6 +237,9 @@ pub(super) struct RatingView {
     changed_at: Timestamp,
     /// Milliseconds from sending the request to the first answer.
     elapsed_ms: i64,
+    /// Present while a manager has taken it out of the reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    excluded: Option<Excluded>,
     /// The channel.
     channel: String,
     /// Your id of the conversation.
@@ -242,6 +264,11 @@ impl RatingView {
             answered_at: rating.answered_at,
             changed_at: rating.changed_at,
             elapsed_ms: rating.elapsed_ms,
+            excluded: rating.excluded.as_ref().map(|note| Excluded {
+                at: note.at,
+                by: note.by.clone(),
+                reason: note.reason.clone(),
+            }),
             channel: view.channel,
             conversation: view.conversation,
             resolution: view.resolution,

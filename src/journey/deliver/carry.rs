@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 use crate::journey::Journey;
 use crate::provider::{Parcel, Provider};
-use crate::store::{Claim, Dispatch, Permission, Report, Second, StoreError};
+use crate::store::{Again, Claim, Dispatch, Permission, Report, Second, StoreError};
 
 /// A worker that was stopped for longer than this between committing and sending (a paused process, a swapped-out machine)
 /// does not send: somebody else may already think it dead.
@@ -70,7 +70,7 @@ async fn carry(
     let request = &claim.request;
     let attempt = request.attempts + 1;
     let token = journey.mint.attempt(request.id, attempt);
-    let Some(mut parcel) = parcel(journey, request, &token).await? else {
+    let Some((mut parcel, again)) = parcel(journey, request, &token).await? else {
         return Ok(None);
     };
 
@@ -96,6 +96,7 @@ async fn carry(
         body: known_by(&parcel, recovery),
         second: second(journey, recovery),
         now: journey.clock.now(),
+        again,
     };
     let permission = match journey.store.dispatch(dispatch).await {
         Ok(permission) => permission,
@@ -115,6 +116,10 @@ async fn carry(
         Permission::Withdrawn => return Ok(None),
         Permission::Suppressed(reason) => {
             tracing::info!(request = %request.id, reason = reason.as_str(), "not asked after all");
+            return Ok(None);
+        }
+        Permission::Postponed(until) => {
+            tracing::info!(request = %request.id, until = %until.to_rfc3339(), "not sent before the quiet hours end");
             return Ok(None);
         }
         Permission::Ceiling(ceiling) => {
@@ -157,7 +162,7 @@ async fn parcel(
     journey: &Journey,
     request: &Request,
     token: &str,
-) -> Result<Option<Parcel>, StoreError> {
+) -> Result<Option<(Parcel, Option<Box<Again>>)>, StoreError> {
     let Some(channel) = channel::find(request.channel.as_str()) else {
         return Err(StoreError::Corrupt(format!(
             "{} has the unknown channel {}",
@@ -176,7 +181,8 @@ async fn parcel(
         return Ok(None);
     }
     let left = request.expires_at.millis_since(journey.clock.now()) / 1000;
-    Ok(Some(Parcel {
+    let again = journey.again(&desk, request);
+    let parcel = Parcel {
         channel: request.channel.clone(),
         from: request.sender.clone(),
         to: request.contact.address.clone(),
@@ -187,7 +193,8 @@ async fn parcel(
         request: journey.mint.mail(request.desk, request.id),
         valid_seconds: u32::try_from(left).unwrap_or(u32::MAX),
         send_at: None,
-    }))
+    };
+    Ok(Some((parcel, again)))
 }
 
 /// What the message is found by in the provider's list.

@@ -1,13 +1,14 @@
 //! reply -> rating: what a provider, our page or a chat brings in, read, recorded in one store call, and answered.
 
 mod call;
+mod held;
 mod mail;
 mod page;
 mod text;
 
 pub(super) use text::{Text, pairs};
 
-pub use page::{Opened, PressError, Pressed};
+pub use page::{Opened, Posted, PressError, Pressed, Shown};
 
 use super::Journey;
 use crate::domain::desk::Desk;

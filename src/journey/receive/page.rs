@@ -1,14 +1,16 @@
-//! Our own page and chats: opening a link reads, pressing writes.
+//! Our own page and chats: opening a link reads (and notes that it was opened), pressing writes.
 
 use crate::channel::{self, Carriage};
 use crate::clock::random;
 use crate::domain::desk::Desk;
+use crate::domain::grade::{self, Facts, Proof, Sign};
 use crate::domain::rating::{Grade, Rating, Score, clean_comment};
 use crate::domain::reply::{Reply, ReplyKind, Understood};
 use crate::domain::request::Request;
-use crate::domain::token::TokenHash;
+use crate::domain::token::{TokenHash, base62};
+use crate::domain::view::{Client, View, ViewKind, ViewValue, Visitor};
 use crate::journey::Journey;
-use crate::store::{Find, NewReply, StoreError};
+use crate::store::{Find, NewReply, NewView, Replied, StoreError, Tap};
 
 /// A request as its own page or its chat sees it.
 #[derive(Debug, Clone)]
@@ -23,13 +25,47 @@ pub struct Opened {
     pub can_correct: bool,
 }
 
+/// A page as it is shown to one client.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// What it is about.
+    pub opened: Opened,
+    /// The one-time value that a post must bring back.
+    pub view: String,
+    /// The cookie by which the client is known again.
+    pub cookie: String,
+    /// Whether this client gave the rating, or may take its place.
+    pub own: bool,
+}
+
+/// What a page posts.
+#[derive(Debug, Clone)]
+pub struct Posted<'a> {
+    /// The one-time value.
+    pub view: &'a str,
+    /// The score.
+    pub score: Score,
+    /// The words.
+    pub comment: &'a str,
+    /// What speaks for a person.
+    pub proof: Proof,
+    /// What our script noticed about the browser.
+    pub noticed: &'a str,
+}
+
 /// What a press did.
 #[derive(Debug, Clone)]
 pub struct Pressed {
-    /// The rating as it stands now; none if the request takes no answer any more.
+    /// The rating as it stands now; none if there is none.
     pub rating: Option<Rating>,
     /// The press was taken (also if it changed nothing because the same was said before).
     pub taken: bool,
+    /// It is kept, and counts for nothing as long as nobody releases it.
+    pub held: bool,
+    /// Its one-time value had been used before, so it changed nothing.
+    pub repeated: bool,
+    /// The value for the next post from the same page; empty for chats.
+    pub view: String,
 }
 
 /// Why a press was not taken.
@@ -46,6 +82,14 @@ pub enum PressError {
     Store(#[from] StoreError),
 }
 
+/// A post of a page whose value is genuine.
+struct Weighed {
+    value: ViewValue,
+    client: Client,
+    signs: Vec<&'static Sign>,
+    window_ms: i64,
+}
+
 impl Journey {
     /// Opens a request by its link. Reads only: a link may be opened by anybody's machine.
     pub async fn open(&self, token: &str) -> Result<Option<Opened>, StoreError> {
@@ -54,7 +98,7 @@ impl Journey {
             return Ok(None);
         };
         let desk = self.desk_of(&request).await?;
-        let can_correct = self.can_correct(rating.as_ref());
+        let can_correct = self.left_ms(&desk, rating.as_ref()) >= 0 && rating.is_some();
         Ok(Some(Opened {
             request,
             desk,
@@ -63,18 +107,80 @@ impl Journey {
         }))
     }
 
-    fn can_correct(&self, rating: Option<&Rating>) -> bool {
-        rating.is_some_and(|rating| {
-            self.clock.now().millis_since(rating.answered_at) <= self.rules.correction_ms
-        })
-    }
-
-    /// Minutes, rounded up, in which the contact may still correct the rating.
-    pub fn minutes_left(&self, rating: Option<&Rating>) -> i64 {
+    /// Milliseconds in which the contact may still correct the rating; below zero if none.
+    fn left_ms(&self, desk: &Desk, rating: Option<&Rating>) -> i64 {
         let since = rating.map_or(0, |rating| {
             self.clock.now().millis_since(rating.answered_at)
         });
-        ((self.rules.correction_ms - since).max(0) + 59_999) / 60_000
+        desk.settings.answers.window_ms(self.rules.correction_ms) - since
+    }
+
+    /// Minutes, rounded up, in which the contact may still correct the rating.
+    pub fn minutes_left(&self, desk: &Desk, rating: Option<&Rating>) -> i64 {
+        (self.left_ms(desk, rating).max(0) + 59_999) / 60_000
+    }
+
+    /// Shows a page of this link to a visitor. Never writes a rating; what it notes is that the page was opened.
+    pub async fn show(
+        &self,
+        token: &str,
+        kind: ViewKind,
+        score: Option<Score>,
+        visitor: &Visitor,
+    ) -> Result<Option<Shown>, StoreError> {
+        let Some(mut opened) = self.open(token).await? else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        let brought = self.mint.client(token, visitor);
+        let cookie = if visitor.cookie.is_empty() {
+            base62(u128::from_be_bytes(random(self.entropy.as_ref())))
+        } else {
+            visitor.cookie.clone()
+        };
+        let known = Visitor {
+            cookie: cookie.clone(),
+            ..visitor.clone()
+        };
+        let client = self.mint.client(token, &known);
+        let own = opened
+            .rating
+            .as_ref()
+            .is_none_or(|rating| rating.is_open_to(brought.key()));
+        let late = opened.request.expires_at < now;
+        let by_machine = |rating: &Rating| !rating.grade.is_human() && !late;
+        opened.can_correct =
+            own && opened.can_correct || opened.rating.as_ref().is_some_and(by_machine);
+        let view = self.mint.view(token, now, random(self.entropy.as_ref()));
+        let Some(value) = self.mint.read_view(token, &view, now) else {
+            return Ok(None);
+        };
+        let takes_answers = opened.can_correct || opened.request.state.is_open();
+        if takes_answers || matches!(kind, ViewKind::Trap | ViewKind::OptOut) {
+            let new = NewView {
+                desk: opened.request.desk,
+                request: opened.request.id,
+                view: View {
+                    id: value.view,
+                    at: now,
+                    kind,
+                    score,
+                    network: client.network,
+                    cookie: client.key(),
+                    more: 0,
+                },
+            };
+            // A page that could not be noted is better than none; its post will have one sign more.
+            if let Err(error) = self.store.record_view(new).await {
+                self.store_failed(&error);
+            }
+        }
+        Ok(Some(Shown {
+            opened,
+            view,
+            cookie,
+            own,
+        }))
     }
 
     /// The chat shows the ask. `false` if no request has this token.
@@ -104,68 +210,109 @@ impl Journey {
         if !self.is_chat(token).await? {
             return Err(PressError::Unknown);
         }
-        self.post(token, score, comment, ReplyKind::Button, Grade::Channel)
-            .await
+        let comment = clean_comment(comment);
+        // Every press is a reply of its own: 4, then 5, then 4 again is a change of mind, not a repetition. The same
+        // score twice changes nothing anyway.
+        let id = hex::encode(random::<12>(self.entropy.as_ref()));
+        let (kind, grade) = (ReplyKind::Button, Grade::Channel);
+        let window_ms = self.rules.correction_ms;
+        let new = self.posted(token, (score, &comment), (kind, grade), id, window_ms);
+        let replied = self.store.record_reply(new).await?;
+        pressed(replied, score, &comment, String::new())
     }
 
-    /// A post of our page. `view` is the one-time value that the page was shown with; `by_person` says that the page saw a
-    /// trusted pointer, touch, key or wheel event, or that its button was used.
+    /// A post of our page. Its grade comes from what speaks for a person, and from the signs of a machine in this post, in its
+    /// showing and in the others to the same client.
     pub async fn tap(
         &self,
         token: &str,
-        view: &str,
-        score: Score,
-        comment: &str,
-        by_person: bool,
+        posted: &Posted<'_>,
+        visitor: &Visitor,
     ) -> Result<Pressed, PressError> {
-        if !self.mint.is_view(token, view, self.clock.now()) {
-            return Err(PressError::Stale);
-        }
-        let grade = if by_person { Grade::Tap } else { Grade::Auto };
-        self.post(token, score, comment, ReplyKind::Click, grade)
-            .await
+        let weighed = self.weigh(token, posted.view, posted.noticed, visitor);
+        let weighed = weighed.await?;
+        let grade = grade::grade(posted.proof, &weighed.signs);
+        let comment = clean_comment(posted.comment);
+        let id = weighed.value.name();
+        let kind = (ReplyKind::Click, grade);
+        let new = self.posted(token, (posted.score, &comment), kind, id, weighed.window_ms);
+        let tap = Tap {
+            value: weighed.value,
+            client: weighed.client.key(),
+            signs: grade::names(&weighed.signs),
+        };
+        let replied = self.store.record_tap(new, tap).await?;
+        let next = self.mint.write_view(token, weighed.value.next());
+        pressed(replied, posted.score, &comment, next)
     }
 
-    async fn post(
+    /// What is to be thought of a post of one of this link's pages.
+    async fn weigh(
         &self,
         token: &str,
-        score: Score,
-        comment: &str,
-        kind: ReplyKind,
-        grade: Grade,
-    ) -> Result<Pressed, PressError> {
-        let comment = clean_comment(comment);
+        view: &str,
+        noticed: &str,
+        visitor: &Visitor,
+    ) -> Result<Weighed, PressError> {
+        let now = self.clock.now();
+        let value = self.mint.read_view(token, view, now);
+        let value = value.ok_or(PressError::Stale)?;
+        let found = self.store.find(&Find::Link(TokenHash::of(token))).await?;
+        let (request, _) = found.ok_or(PressError::Unknown)?;
+        let views = self.store.views(request.desk, request.id).await?;
+        let view = views.iter().find(|view| view.id == value.view);
+        let mut client = self.mint.client(token, visitor);
+        // Whoever has the value is who the page was shown to, even if a phone has changed its network meanwhile.
+        if let Some(view) = view {
+            client.network = view.network;
+        }
+        let history = &request.history;
+        let mut arrived_at = vec![history.sent_at.unwrap_or(request.due_at)];
+        arrived_at.extend(history.delivered_at);
+        let signs = grade::signs(&Facts {
+            views: &views,
+            client,
+            view,
+            opened_at: value.opened_at(),
+            arrived_at: &arrived_at,
+            agent: &visitor.agent,
+            noticed,
+            posted_at: now,
+        });
+        Ok(Weighed {
+            value,
+            client,
+            signs,
+            window_ms: self.rules.correction_ms,
+        })
+    }
+
+    fn posted(
+        &self,
+        token: &str,
+        (score, comment): (Score, &str),
+        (kind, grade): (ReplyKind, Grade),
+        provider_id: String,
+        window_ms: i64,
+    ) -> NewReply {
         let reply = Reply {
             kind,
-            // Every press is a reply of its own: 4, then 5, then 4 again is a change of mind, not a repetition. The same
-            // score twice changes nothing anyway.
-            provider_id: hex::encode(random::<12>(self.entropy.as_ref())),
+            provider_id,
             raw: format!("{} {comment}", score.get()),
             grade,
             at: self.clock.now(),
         };
-        let new = NewReply {
+        NewReply {
             find: Find::Link(TokenHash::of(token)),
             reply,
-            understood: Understood::Rating(score, comment.clone()),
-            window_ms: self.rules.correction_ms,
+            understood: Understood::Rating(score, comment.to_owned()),
+            window_ms,
             sent_at: None,
-        };
-        let replied = self
-            .store
-            .record_reply(new)
-            .await?
-            .ok_or(PressError::Unknown)?;
-        let stands = replied.rating.as_ref().is_some_and(|rating| {
-            rating.score == score && (comment.is_empty() || rating.comment == comment)
-        });
-        Ok(Pressed {
-            taken: stands,
-            rating: replied.rating,
-        })
+        }
     }
 
-    /// The contact of this link does not want to be asked. `None` if no request has this link.
+    /// The contact of this link does not want to be asked, as a mail program says for them (RFC 8058). `None` if no request has
+    /// this link.
     pub async fn opt_out_by_link(&self, token: &str) -> Result<Option<Opened>, StoreError> {
         let reply = Reply {
             kind: ReplyKind::Click,
@@ -187,4 +334,44 @@ impl Journey {
         }
         self.open(token).await
     }
+
+    /// The button of the opt-out page. `false` if it was no person who pressed it, or the page is too old: then nothing changed,
+    /// and the page is shown again.
+    pub async fn opt_out_by_page(
+        &self,
+        token: &str,
+        view: &str,
+        proof: Proof,
+        noticed: &str,
+        visitor: &Visitor,
+    ) -> Result<bool, StoreError> {
+        let signs = match self.weigh(token, view, noticed, visitor).await {
+            Ok(weighed) => weighed.signs,
+            Err(PressError::Stale | PressError::Unknown) => return Ok(false),
+            Err(PressError::Store(error)) => return Err(error),
+        };
+        if !grade::is_wish(proof, &signs) {
+            return Ok(false);
+        }
+        Ok(self.opt_out_by_link(token).await?.is_some())
+    }
+}
+
+fn pressed(
+    replied: Option<Replied>,
+    score: Score,
+    comment: &str,
+    view: String,
+) -> Result<Pressed, PressError> {
+    let replied = replied.ok_or(PressError::Unknown)?;
+    let stands = replied.rating.as_ref().is_some_and(|rating| {
+        rating.score == score && (comment.is_empty() || rating.comment == comment)
+    });
+    Ok(Pressed {
+        taken: stands,
+        held: replied.rating.is_none() && replied.request.state.is_open(),
+        repeated: replied.repeated,
+        rating: replied.rating,
+        view,
+    })
 }

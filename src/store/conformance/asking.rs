@@ -289,7 +289,7 @@ async fn a_dry_run_decides_and_writes_nothing(stage: Arc<Stage>) {
         ..new
     };
     let considered = async |new| match stage.store.accept(dry(new)).await.unwrap() {
-        Accepted::Considered(reason) => reason,
+        Accepted::Considered(decision) => decision.reason(),
         other @ (Accepted::New(_) | Accepted::Replayed(_) | Accepted::KeyReused) => {
             panic!("{other:?}")
         }

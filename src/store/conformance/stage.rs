@@ -15,13 +15,13 @@ use crate::domain::contact::{Address, Contact};
 use crate::domain::delivery::Outcome;
 use crate::domain::desk::DeskSettings;
 use crate::domain::id::{DeskId, RequestId};
-use crate::domain::policy::Given;
+use crate::domain::policy::{Given, Rules};
 use crate::domain::rating::{Grade, Score};
 use crate::domain::reply::{Reply, ReplyKind, Understood};
 use crate::domain::request::{Channel, Request};
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
-use crate::domain::trigger::Attribution;
+use crate::domain::trigger::{Attribution, Context};
 use crate::store::dialect::{Row, Sql, Value};
 use crate::store::{
     Accepted, Carriage, Ceilings, Claim, Dispatch, Find, KeyRing, NewReply, NewRequest, Pair,
@@ -41,17 +41,44 @@ pub(super) const SMS: Channel = Channel::named("sms");
 /// Every table and the number of its rows.
 pub(super) const TABLES: &[(&str, Sql)] = &[
     ("api_keys", Sql::both("select count(*) as n from api_keys")),
+    (
+        "asks_of_day",
+        Sql::both("select count(*) as n from asks_of_day"),
+    ),
     ("attempts", Sql::both("select count(*) as n from attempts")),
     ("ceilings", Sql::both("select count(*) as n from ceilings")),
     ("desks", Sql::both("select count(*) as n from desks")),
     ("duties", Sql::both("select count(*) as n from duties")),
     ("events", Sql::both("select count(*) as n from events")),
     ("opt_outs", Sql::both("select count(*) as n from opt_outs")),
+    (
+        "rating_log",
+        Sql::both("select count(*) as n from rating_log"),
+    ),
     ("ratings", Sql::both("select count(*) as n from ratings")),
     ("replies", Sql::both("select count(*) as n from replies")),
     ("requests", Sql::both("select count(*) as n from requests")),
+    (
+        "sink_marks",
+        Sql::both("select count(*) as n from sink_marks"),
+    ),
     ("strays", Sql::both("select count(*) as n from strays")),
+    ("streams", Sql::both("select count(*) as n from streams")),
     ("totals", Sql::both("select count(*) as n from totals")),
+    (
+        "watched_hours",
+        Sql::both("select count(*) as n from watched_hours"),
+    ),
+    ("views", Sql::both("select count(*) as n from views")),
+    (
+        "webhook_deliveries",
+        Sql::both("select count(*) as n from webhook_deliveries"),
+    ),
+    (
+        "webhook_retries",
+        Sql::both("select count(*) as n from webhook_retries"),
+    ),
+    ("webhooks", Sql::both("select count(*) as n from webhooks")),
 ];
 
 /// Which database.
@@ -350,11 +377,15 @@ impl Stage {
             metadata: serde_json::Value::Null,
             idempotency_key: String::new(),
             fingerprint: std::array::from_fn(|at| n.to_be_bytes()[at % 8]),
+            rules: Arc::new(Rules::permissive()),
             given: Given::default(),
+            context: Context::default(),
             carriage: Carriage::Queue,
             link: Some(link(id)),
             now: NOW,
             due_at: NOW,
+            planned_at: None,
+            day: 0,
             expires_at: after(WAIT_MS),
             dry_run: false,
         }
@@ -528,6 +559,7 @@ pub(super) fn dispatch(claim: &Claim, now: Timestamp) -> Dispatch {
         now,
         body: None,
         second: Second::Never,
+        again: None,
     }
 }
 

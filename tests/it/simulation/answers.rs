@@ -107,5 +107,7 @@ fn rated(r: usize, score: Score, comment: String, now: i64) -> Rating {
         answered_at: now,
         changed_at: now,
         elapsed_ms: 0,
+        client: None,
+        excluded: None,
     }
 }

@@ -1,0 +1,100 @@
+//! English.
+
+use super::Language;
+
+pub(super) const LANGUAGE: Language = Language {
+    values: ["", "two", "three", "four", "five"],
+    one: "one",
+    numbers: "zero half six seven eight nine ten eleven twelve dozen fifteen twenty thirty forty fifty hundred thousand",
+    doubt: "not no never t don cannot than less more almost nearly under over about around between below above until if wanted \
+        going could should might maybe perhaps possibly probably have had or unless usually normally why what how instead ve \
+        hardly barely but except anything nothing dont cant wouldnt isnt wasnt wish least most best worst up only neither nor",
+    follows: "but because cause cos coz cuz since though although thanks thank thx ty cheers nobody they he she it i",
+    good: "good great excellent perfect awesome amazing fantastic super wonderful brilliant nice happy outstanding superb fast \
+        quick helpful friendly kind lovely fabulous terrific efficient professional",
+    bad: "bad poor terrible awful horrible worst useless slow rude disappointing disappointed unhappy pathetic unacceptable \
+        disgraceful atrocious dreadful unhelpful",
+    middling: "ok okay average mediocre fine meh decent alright",
+    greeting: "hi hello hey thanks thank you thx ok okay yes sure answer a an definitely def absolutely easily very really \
+        service job work help support so much everyone all and was for the",
+    frame: "it s that this is i d ll m its thats would say go with my from me your our everything everyone were are been to be \
+        again deserves",
+    stronger: "very really so too absolutely totally extremely",
+    unit: "star stars point points",
+    adjectives: "solid strong clear definite firm big full easy straight good well",
+    articles: "a an",
+    cues: "give gave giving rate rated rating score scored vote grade say choose answer deserves worth go going",
+    objects: "it this that you him her them is of the service call as was my guys team sam with",
+    work: "service job work help support and experience communication team staff response customer",
+    of: "out of",
+    from: "from",
+    me: "me us",
+    for_: "for",
+    counted: "second seconds sec secs minute minutes min mins hour hours hr hrs h day days week weeks month months year years \
+        time times x people person persons kids children men women agents agent calls call tickets ticket issues issue \
+        problems problem questions question emails email messages message texts attempts tries dollars dollar bucks cents \
+        euros euro pounds percent pct am pm o clock st th january february march april may june july august september \
+        october november december monday tuesday wednesday thursday friday saturday sunday street road avenue lane main \
+        floor miles km kg gb mb users others more",
+    stop: &[
+        "stop",
+        "stopall",
+        "stop all",
+        "stop it",
+        "stop this",
+        "stop now",
+        "stop that",
+        "unsubscribe",
+        "unsub",
+        "cancel",
+        "end",
+        "quit",
+        "revoke",
+        "optout",
+        "opt out",
+        "opt me out",
+        "unsubscribe me",
+        "remove",
+        "remove me",
+        "no more",
+        "go away",
+        "make it stop",
+        "i said stop",
+        "no stop",
+        "end this",
+        "cancel this",
+        "delete me",
+        "enough",
+    ],
+    stop_firmly: "stop stopp stopall unsubscribe optout",
+    stop_within: &[
+        "stop|quit|cease .. texting|messaging|contacting|emailing|bothering|spamming|pestering|harassing|asking|writing|sms",
+        "stop|quit|cease .. texts|messages|sms|surveys|msgs|spam",
+        "stop calling me",
+        "stop me|us",
+        "don|do t|not .. text|message|contact|sms me|us|again|anymore",
+        "dont .. text|message|contact|sms me|us|again|anymore",
+        "never text|message|contact me|us again",
+        "don|do t|not .. want|need|wish .. texts|messages|sms|surveys|contacted",
+        "dont want|need .. texts|messages|sms|surveys",
+        "no longer want|wish .. texts|messages|sms|surveys|contacted|texted",
+        "not wish|want to be contacted|texted|messaged",
+        "no more texts|messages|sms|surveys|msgs|messaging|texting",
+        "leave me|us alone",
+        "take me|us off",
+        "take .. off .. list",
+        "remove|delete|lose|erase|drop .. number",
+        "remove|delete me from",
+        "opt me|us out",
+        "want|like|wish|need to opt out",
+        "how .. opt out",
+        "unsubscribe me|us",
+        "how .. unsubscribe",
+        "to unsubscribe",
+        "withdraw|revoke my consent",
+    ],
+    unless: "you they he she we never t not won wont did didn didnt does doesn doesnt why",
+    start: &["start", "unstop", "optin", "opt in", "opt me in", "resume"],
+    help: &["help", "info", "help me"],
+    polite: "please pls plz kindly thanks thank you now just ok okay hi hello hey sir immediately asap already again",
+};

@@ -1,0 +1,78 @@
+//! Portuguese, of Brazil and of Portugal.
+
+use super::Language;
+
+pub(super) const LANGUAGE: Language = Language {
+    values: ["", "dois duas", "três", "quatro", "cinco"],
+    one: "uma",
+    numbers: "zero seis sete oito nove dez onze doze quinze vinte trinta cinquenta cem cento mil meio meia",
+    doubt: "não nao nem nunca jamais quase talvez entre ou se teria tivesse menos exceto salvo mas embora porém \
+        poderia deveria sem senão tampouco apenas cerca nenhum nenhuma máximo mínimo quanto porquê",
+    follows: "mas porque porém pois obrigado obrigada valeu embora ninguém eu ele ela",
+    good: "bom boa bem ótimo ótima excelente perfeito perfeita maravilhoso incrível rápido rápida parabéns top show super \
+        satisfeito satisfeita fantástico gentil",
+    bad: "mau má mal ruim péssimo péssima horrível terrível lento lenta decepcionado decepcionada demorado fraco lamentável",
+    middling: "regular razoável mediano normal",
+    greeting: "olá oi obrigado obrigada muito muita bom boa dia tarde noite ok sim resposta serviço atendimento ajuda \
+        trabalho tudo e o a",
+    frame: "é foi eu minha da de do parte pra para mim diria que seria meu lhe vos estava está demorou demora foi podia pode faltou ficou achei esperei",
+    stronger: "muito super tão bastante demais realmente",
+    unit: "estrela estrelas ponto pontos",
+    adjectives: "bom belo grande sólido",
+    articles: "um uma",
+    cues: "dou daria dar nota pontuação avaliação avalio atribuo coloco diria resposta merece merecem",
+    objects: "é de um uma a o lhe vos com minha ao que em atendimento serviço",
+    work: "serviço atendimento trabalho ajuda suporte e experiência",
+    of: "de em",
+    from: "de da por para",
+    me: "mim minha nós",
+    for_: "para por pelo pela pro pra",
+    counted: "segundo segundos minuto minutos min hora horas dia dias semana semanas mês meses ano anos vez vezes pessoa \
+        pessoas crianças agentes ligações chamados chamadas tickets problemas perguntas mensagens euros euro reais real \
+        dólares centavos cento janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro \
+        segunda terça quarta quinta sexta sábado domingo rua avenida andar",
+    stop: &[
+        "parar",
+        "pare",
+        "parem",
+        "para",
+        "sair",
+        "cancelar",
+        "cancele",
+        "cancela",
+        "remover",
+        "descadastrar",
+        "descadastro",
+        "encerrar",
+        "fim",
+        "terminar",
+        "revogar",
+        "chega",
+        "basta",
+        "desinscrever",
+        "excluir",
+        "não mais",
+        "me descadastre",
+        "já chega",
+        "anular",
+        "cancelar subscrição",
+    ],
+    stop_firmly: "sair descadastrar",
+    stop_within: &[
+        "pare|parem|para|parar de .. enviar|mandar|escrever|incomodar|perturbar|ligar|mensagens|sms|contatar|contactar|chatear",
+        "não me|nos envie|enviem|mande|mandem|manda|escreva|escrevam|contate|contatem|contacte|contactem|perturbe|incomode|chateie",
+        "não envie|enviem|mande|mandem|mandar|enviar mais",
+        "não quero|desejo|queremos|pretendo .. receber|mensagens|mensagem|sms|contato|contacto",
+        "me deixa|deixe|deixem em paz",
+        "deixe|deixem|deixa me em paz",
+        "remova|remove|removam|remover|tire|tirem|tira|apague|apaguem|apaga|exclua|excluam|retire|retirem .. número|lista",
+        "chega|basta de mensagens|sms|pesquisas",
+        "nada de mensagens|sms",
+        "me descadastr*|tire|tira|remova",
+        "sem mais mensagens|sms",
+    ],
+    unless: "não nunca eles elas vocês",
+    start: &["iniciar", "começar", "retomar"],
+    help: &["ajuda", "informação", "ajude me"],
+    polite: "por favor porfavor pf obrigado obrigada agora já olá ok oi se faz",
+};

@@ -1,0 +1,210 @@
+//! What beside a value leaves more than one way to read it: a second number, a unit that the number counts, a mark that
+//! makes it an amount, words that say the opposite. These rules hold for all languages at once.
+
+use crate::domain::rating::Score;
+
+use super::lang::class;
+use super::token::Kind;
+use super::view::{Reply, View};
+
+/// Marks that turn a number into something else wherever they stand beside it.
+const CHANGING: &str = "#$€£¥¢₩₹₽₺₫₱₴₦฿₿%‰٪°+=/?¿&@<>~^|\\_×÷±*";
+/// Links that make a range or a choice of two numbers.
+const JOINS: &[&str] = &[
+    "to", "bis", "tot", "a", "y", "e", "et", "und", "en", "and", "or", "oder", "of", "o", "ou",
+    "u", "x", "by",
+];
+const SAD: &str = "👎😡🤬😠🖕💩";
+const GLAD: &str = "👍👏🎉🥳😍🥰🤩";
+
+/// A value in a reply: where it stands, and where what belongs to it (a scale, a unit) ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value {
+    /// The score.
+    pub(super) score: Score,
+    /// Where it stands.
+    pub(super) place: usize,
+    /// What comes after the value and its scale.
+    pub(super) after: usize,
+    /// What comes after its unit too.
+    pub(super) rest: usize,
+}
+
+/// Whether another number stands beside the value. After a value that opens the reply, a number that clearly counts
+/// something in the words is none: "2, waited 3 hours".
+pub(super) fn has_second(view: View<'_>, value: Value, opens: bool) -> bool {
+    let outside = |at: &usize| !(value.place..value.after).contains(at);
+    (0..view.reply.tokens.len()).filter(outside).any(|at| {
+        is_number(view, value, at) && !(opens && at > value.rest && is_counted(view.reply, at))
+    })
+}
+
+fn is_number(view: View<'_>, value: Value, at: usize) -> bool {
+    let reply = view.reply;
+    match reply.tokens.get(at).map(|token| &token.kind) {
+        Some(Kind::Number(_) | Kind::OtherNumber) => true,
+        Some(Kind::Word(_)) => {
+            let Some(senses) = reply.senses(at) else {
+                return false;
+            };
+            let number = senses
+                .of
+                .iter()
+                .any(|sense| sense.value > 0 || sense.classes & (class::NUMBER | class::ONE) > 0);
+            if !number {
+                return false;
+            }
+            let one = senses.of.iter().any(|sense| sense.classes & class::ONE > 0);
+            let alone =
+                !reply.is_word(at + 1) && at > value.place && !follows_word(reply, value, at);
+            // "5, the one I spoke to": a pronoun. "5 one": two values. "5, sei gentile": six only where it stands apart.
+            if one {
+                return alone && !is_unit_before(view, at);
+            }
+            let own = view.value(at).is_some() || view.is(at, class::NUMBER);
+            senses.value_anywhere || senses.anywhere & class::NUMBER > 0 || own || alone
+        }
+        Some(Kind::Star | Kind::EmptyStar | Kind::Mark(_)) | None => false,
+    }
+}
+
+/// Whether a word stands right before this one, other than the value.
+fn follows_word(reply: &Reply<'_>, value: Value, at: usize) -> bool {
+    at.checked_sub(1)
+        .is_some_and(|before| before >= value.rest && reply.is_word(before))
+}
+
+fn is_unit_before(view: View<'_>, at: usize) -> bool {
+    at.checked_sub(1).is_some_and(|at| view.is(at, class::UNIT))
+}
+
+/// Whether the number counts what follows it, or is too long to be a score, inside a sentence of words.
+fn is_counted(reply: &Reply<'_>, at: usize) -> bool {
+    let Some(before) = at.checked_sub(1).and_then(|at| reply.word(at)) else {
+        return false;
+    };
+    let long = match reply.tokens.get(at).map(|token| &token.kind) {
+        Some(Kind::Number(digits)) => digits.len() > 2,
+        Some(Kind::Word(_) | Kind::Star | Kind::EmptyStar | Kind::OtherNumber | Kind::Mark(_))
+        | None => false,
+    };
+    let counts = reply.anywhere(at + 1, class::COUNTED);
+    let doubted = reply.anywhere(at - 1, class::DOUBT);
+    !JOINS.contains(&before) && !doubted && !reply.is_glued(at) && (counts || long)
+}
+
+/// Star emoji beside a value: one means "stars", several must be as many as the value.
+pub(super) fn stars_agree(reply: &Reply<'_>, score: Score) -> bool {
+    let stars = reply
+        .tokens
+        .iter()
+        .filter(|token| token.kind == Kind::Star)
+        .count();
+    stars <= 1 || stars == usize::from(score.get())
+}
+
+/// No letter or mark is beside the value in a way that makes it something else: `4th`, `x4`, `4%`, `$4`, `-4`, `4.5`, `4+`.
+pub(super) fn stands_alone(reply: &Reply<'_>, value: Value) -> bool {
+    let before = value
+        .place
+        .checked_sub(1)
+        .and_then(|at| reply.tokens.get(at));
+    let glued_before = reply.is_glued(value.place)
+        && before.is_some_and(|token| {
+            !matches!(
+                token.kind,
+                Kind::Mark('"' | '\'' | '(' | '*' | '[' | ',' | '=' | '!' | '.') | Kind::Star
+            ) && !is_emoji(&token.kind)
+                && !is_colon_behind_word(reply, value.place)
+        });
+    let changed_before = before.is_some_and(
+        |token| matches!(token.kind, Kind::Mark(mark) if mark != '*' && mark != '=' && (mark == '-' || CHANGING.contains(mark))),
+    );
+    let after = value.after;
+    let glued_word = reply.is_glued(after) && reply.is_word(after);
+    let apostrophe = reply.mark(after) == Some('\'')
+        && reply.is_glued(after)
+        && reply.mark_before(value.place) != Some('\'');
+    !glued_before
+        && !changed_before
+        && !glued_word
+        && !apostrophe
+        && !is_changed_after(reply, after)
+}
+
+/// `rating:3`, but not the face `:3`.
+fn is_colon_behind_word(reply: &Reply<'_>, place: usize) -> bool {
+    reply.mark_before(place) == Some(':')
+        && place.checked_sub(2).is_some_and(|at| reply.is_word(at))
+}
+
+fn is_emoji(kind: &Kind) -> bool {
+    matches!(kind, Kind::Mark(mark) if u32::from(*mark) > 0x2190)
+}
+
+/// `4 %`, `4 ?`, `4!?`, `5,-`, `2-hour`: the marks after the value change it.
+fn is_changed_after(reply: &Reply<'_>, after: usize) -> bool {
+    let closes = |mark: char| mark == '*';
+    let marks = (after..).map_while(|at| reply.mark(at).map(|mark| (at, mark)));
+    let mut last = None;
+    let mut count = 0;
+    for (at, mark) in marks {
+        if count == 0 && CHANGING.contains(mark) && !closes(mark) {
+            return true;
+        }
+        // A price without its decimals: "5,-" and "5.-".
+        if count == 1 && mark == '-' && matches!(last, Some(',' | '.')) && reply.is_glued(at) {
+            return true;
+        }
+        count += 1;
+        last = Some(mark);
+    }
+    let next = after + count;
+    // A question asks what the number is for; but "2 - why so slow?" has its mark behind words.
+    if (after..next).any(|at| matches!(reply.mark(at), Some('?' | '¿'))) {
+        return true;
+    }
+    let joined = count == 1 && last == Some('-') && reply.is_glued(after) && reply.is_glued(next);
+    joined && reply.is_word(next)
+}
+
+/// Whether the first word after the value is something that numbers count, in any language.
+pub(super) fn counts(reply: &Reply<'_>, value: Value) -> bool {
+    let next = (value.rest..reply.tokens.len()).find(|at| reply.mark(*at).is_none());
+    // What a new line begins with is not what the number before it counts.
+    next.is_some_and(|at| reply.anywhere(at, class::COUNTED) && !reply.begins_line(at))
+}
+
+/// `1 - excellent`, `5 👎`: whoever turned the scale around has to be asked again. Nor is "5, not" a five.
+pub(super) fn is_turned(reply: &Reply<'_>, value: Value) -> bool {
+    let words: Vec<usize> = (value.rest..reply.tokens.len())
+        .filter(|at| reply.is_word(*at))
+        .collect();
+    let any = |at: usize, classes: u32| reply.in_any(at, classes);
+    // "5 very bad": what makes a word stronger is skipped, and so is a verb between ("1 is excellent").
+    let said = words
+        .iter()
+        .copied()
+        .take(3)
+        .find(|at| any(*at, class::GOOD | class::BAD) && !any(*at, class::STRONGER));
+    let first_doubts = words.first().is_some_and(|at| any(*at, class::DOUBT));
+    let face = |faces: &str| {
+        reply
+            .tokens
+            .iter()
+            .any(|token| matches!(token.kind, Kind::Mark(mark) if faces.contains(mark)))
+    };
+    let (good, bad) = match said {
+        Some(at) => (any(at, class::GOOD), any(at, class::BAD)),
+        None => (false, false),
+    };
+    let only_doubt = !words.is_empty() && words.iter().all(|at| any(*at, class::DOUBT));
+    let turned = match value.score.get() {
+        1 => good && !bad && !first_doubts || face(GLAD),
+        2 => face(GLAD),
+        3 => false,
+        4 => face(SAD),
+        _ => bad && !good && !first_doubts || face(SAD),
+    };
+    turned || only_doubt
+}

@@ -1,0 +1,187 @@
+//! Results leave the house: events get their places, and everybody is told of them who is to be.
+//!
+//! ```text
+//! event (seq 0) --relay--> place in the desk's stream --+--> webhooks    (each with a mark and its retries)
+//!                                                        +--> streams     (NATS: a mark for each desk)
+//!                                                        +--> feed        (who reads /v1/events, on every replica)
+//! totals ------------------------------------------------+--> samples     (remote write)
+//! ```
+//!
+//! Each arrow is a duty, done by one replica at a time; what was told is noted afterwards, so everybody is told at least once, with
+//! the same identifier each time. Nothing here folds totals, and folding waits for nothing here.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::proto::MetricFamily;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::Journey;
+use crate::domain::id::WebhookId;
+use crate::domain::statistics::Total;
+use crate::domain::time::Timestamp;
+use crate::sink::{Post, Samples, Stream};
+use crate::store::{Backlog, Keeping, StoreError};
+use samples::Pushing;
+
+use feed::Heads;
+pub use feed::Reader;
+pub use webhooks::WebhookError;
+
+mod feed;
+mod samples;
+mod streams;
+mod webhooks;
+
+/// Events that get their places in one transaction: small enough not to hold up a reply.
+const STEP: i64 = 500;
+/// Old events deleted in one transaction.
+const PRUNED: i64 = 2_000;
+/// Webhooks that are called at the same time.
+const CALLED: usize = 64;
+/// How often webhooks are counted.
+const COUNT: Duration = Duration::from_secs(2);
+
+/// Makes metric families of totals, as `/metrics/totals` shows them.
+pub type Families = fn(&[Total], &[Backlog], Timestamp) -> Vec<MetricFamily>;
+
+/// Who is told, and what of it this process is at.
+#[derive(Clone)]
+pub struct Publishing {
+    /// Sinks that take all events, by name.
+    pub streams: Vec<(&'static str, Arc<dyn Stream>)>,
+    /// Who calls webhooks.
+    pub post: Option<Arc<dyn Post>>,
+    /// Who takes the totals, by name.
+    pub samples: Vec<(&'static str, Arc<dyn Samples>)>,
+    /// Makes metric families of totals.
+    pub families: Families,
+    /// For how long events are kept.
+    pub keeping: Keeping,
+    /// The work that goes on by itself, for the drain to wait for.
+    pub tasks: TaskTracker,
+    /// Rung when events got their places here.
+    bell: Arc<watch::Sender<u64>>,
+    /// The last place of each stream, as long as somebody reads here.
+    heads: Arc<watch::Sender<Heads>>,
+    /// Webhooks that are being told right now.
+    called: Arc<Mutex<BTreeSet<WebhookId>>>,
+    room: Arc<Semaphore>,
+    /// When they were counted for the metrics.
+    counted: Arc<Mutex<Option<Instant>>>,
+    pushing: Arc<tokio::sync::Mutex<Pushing>>,
+}
+
+impl std::fmt::Debug for Publishing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.streams.iter().map(|(name, _)| *name).collect();
+        f.debug_tuple("Publishing").field(&names).finish()
+    }
+}
+
+impl Publishing {
+    /// Nobody is told yet.
+    pub fn new(families: Families, keeping: Keeping, tasks: TaskTracker) -> Self {
+        Self {
+            streams: Vec::new(),
+            post: None,
+            samples: Vec::new(),
+            families,
+            keeping,
+            tasks,
+            bell: Arc::new(watch::Sender::new(0)),
+            heads: Arc::new(watch::Sender::new(Heads::default())),
+            called: Arc::default(),
+            room: Arc::new(Semaphore::new(CALLED)),
+            counted: Arc::default(),
+            pushing: Arc::default(),
+        }
+    }
+
+    /// Whether it is time to count the webhooks.
+    fn counts(&self) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = counted.is_none_or(|at| at.elapsed() >= COUNT);
+        if due {
+            *counted = Some(Instant::now());
+        }
+        due
+    }
+
+    /// Hears when events get their places here.
+    pub(super) fn listen(&self) -> watch::Receiver<u64> {
+        self.bell.subscribe()
+    }
+}
+
+impl Journey {
+    /// One round of the relay: gives committed events their places. Whether there are more.
+    pub async fn relay(&self) -> Result<bool, StoreError> {
+        let placed = self.store.place_events(STEP).await?;
+        if !placed.is_empty() {
+            self.publishing
+                .bell
+                .send_modify(|count| *count = count.wrapping_add(1));
+        }
+        let now = self.clock.now();
+        let more = placed.len() >= usize::try_from(STEP).unwrap_or(usize::MAX);
+        // What has just got its place shows how far behind we were; only when that was not all must the store be asked.
+        let oldest = if more {
+            self.store.oldest_unplaced().await?
+        } else {
+            None
+        };
+        let waits = oldest.map_or(0, |oldest| now.millis_since(oldest));
+        self.metrics.streams.outbox_oldest.set(seconds(waits));
+        Ok(more)
+    }
+
+    /// Deletes what was told and is old.
+    pub async fn prune(&self) -> Result<u64, StoreError> {
+        let sinks: Vec<&str> = self
+            .publishing
+            .streams
+            .iter()
+            .map(|(name, _)| *name)
+            .collect();
+        let now = self.clock.now();
+        let events = self
+            .store
+            .prune_events(self.publishing.keeping, &sinks, now, PRUNED)
+            .await?;
+        let logged = self.store.forget_deliveries(now, PRUNED).await?;
+        Ok(events + logged)
+    }
+
+    /// Everything once, in order and to its end: for whoever turns it by hand.
+    pub async fn publish(&self) -> Result<(), StoreError> {
+        while self.relay().await? {}
+        self.tell_feed().await?;
+        self.tell_webhooks_all().await?;
+        while self.tell_streams().await? {}
+        Ok(())
+    }
+
+    /// How long after it happened an event was told for the first time.
+    fn observe(&self, sink: &str, at: Timestamp) {
+        let late = self.clock.now().millis_since(at);
+        let seconds = seconds(late);
+        let metrics = &self.metrics.streams;
+        metrics
+            .publish_seconds
+            .with_label_values(&[sink])
+            .observe(seconds);
+    }
+}
+
+/// Milliseconds as seconds.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a span of milliseconds above 2^53 is out of reach"
+)]
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
+}

@@ -1,0 +1,429 @@
+//! Telling webhooks. Each is told by a task of its own, so that a slow or dead one holds up no other.
+//!
+//! A window of events is told at once: different requests side by side, the events of one request in their order. Then it is noted, in
+//! one transaction: the mark, what is to be tried again and when, how the address does, and the log. While an address is left alone its
+//! mark stands still, so nothing piles up for it but what the stream holds anyway.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use crate::clock::random;
+use crate::domain::desk::Desk;
+use crate::domain::event::EventKind;
+use crate::domain::id::{DeskId, EventId, WebhookId};
+use crate::domain::notice::{Notice, Recorded, TEST_KIND};
+use crate::domain::time::Timestamp;
+use crate::domain::trigger::FieldError;
+use crate::domain::webhook::{
+    Delivery, Gate, Health, RETRIES_MAX, Tried, Webhook, WebhookSecret, WebhookState, check_url,
+    retry_after,
+};
+use crate::journey::Journey;
+use crate::sink::{Call, Called, Post};
+use crate::store::{StoreError, WebhookTries, WebhookWork};
+
+/// Events of one window, and calls of one webhook at the same time.
+const WINDOW: i64 = 32;
+const ABREAST: usize = 8;
+/// Windows before a webhook makes room for others.
+const TURN: usize = 50;
+/// Webhooks that are looked for at once.
+const BUSY: i64 = 200;
+
+/// Why a webhook is not made, changed or tested.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WebhookError {
+    /// A field cannot be used.
+    #[error("`{}` {}", .0.field, .0.message)]
+    Field(FieldError),
+    /// The desk has as many as it may have.
+    #[error("the desk has as many webhooks as it may have")]
+    TooMany,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An event on its way to a webhook.
+struct Outgoing {
+    seq: i64,
+    /// Which try it is, from 1.
+    attempt: i64,
+    event: EventId,
+    kind: &'static str,
+    at: Timestamp,
+    notice: Notice,
+}
+
+/// What came of one.
+struct Told {
+    seq: i64,
+    tried: Tried,
+    delivery: Delivery,
+}
+
+impl Journey {
+    /// Whether webhooks may have this address now.
+    pub async fn vet_webhook(&self, url: &str) -> Result<(), WebhookError> {
+        check_url(url).map_err(WebhookError::Field)?;
+        let Some(post) = &self.publishing.post else {
+            let field = FieldError::new("url", "cannot be called: there is no sink for webhooks");
+            return Err(WebhookError::Field(field));
+        };
+        let vetted = post.vet(url).await;
+        vetted.map_err(|message| WebhookError::Field(FieldError::new("url", message)))
+    }
+
+    /// Makes a webhook, from the present place of the stream on; the webhook, and the secret that signs for it.
+    pub async fn add_webhook(
+        &self,
+        desk: DeskId,
+        url: &str,
+        kinds: Vec<EventKind>,
+        description: &str,
+    ) -> Result<(Webhook, WebhookSecret), WebhookError> {
+        self.vet_webhook(url).await?;
+        let now = self.clock.now();
+        let webhook = Webhook {
+            desk,
+            id: WebhookId::new(now, random(self.entropy.as_ref())),
+            url: url.to_owned(),
+            kinds,
+            description: description.to_owned(),
+            state: WebhookState::Enabled,
+            mark: self.store.head(desk).await?,
+            health: Health::default(),
+            old_until: Timestamp::default(),
+            created_at: now,
+        };
+        let secret = self.new_secret();
+        if self.store.add_webhook(&webhook, &secret).await? {
+            Ok((webhook, secret))
+        } else {
+            Err(WebhookError::TooMany)
+        }
+    }
+
+    /// A secret that nobody knows yet.
+    pub fn new_secret(&self) -> WebhookSecret {
+        WebhookSecret::new(random::<32>(self.entropy.as_ref()).to_vec())
+    }
+
+    /// Sends a test to a webhook, whatever its state; what came of it. `None` if there is no such webhook.
+    pub async fn test_webhook(
+        &self,
+        desk: &Desk,
+        id: WebhookId,
+    ) -> Result<Option<Delivery>, StoreError> {
+        let now = self.clock.now();
+        let Some((webhook, secrets)) = self.store.webhook(desk.id, id, now).await? else {
+            return Ok(None);
+        };
+        let Some(post) = &self.publishing.post else {
+            return Ok(None);
+        };
+        let event = EventId::new(now, random(self.entropy.as_ref()));
+        let outgoing = Outgoing {
+            seq: 0,
+            attempt: 1,
+            event,
+            kind: TEST_KIND,
+            at: now,
+            notice: Notice::test(event, &desk.slug, now),
+        };
+        let told = self
+            .call(post.as_ref(), &webhook.url, &secrets, outgoing)
+            .await;
+        let tries = WebhookTries {
+            desk: desk.id,
+            id,
+            // A test moves nothing: how the address does is what events show.
+            from: webhook.mark,
+            to: webhook.mark,
+            health: webhook.health,
+            state: webhook.state,
+            settled: Vec::new(),
+            again: Vec::new(),
+            log: vec![told.delivery.clone()],
+        };
+        self.store.record_tries(&tries).await?;
+        Ok(Some(told.delivery))
+    }
+
+    /// One round: begins to tell every webhook that has something to be told and is not being told already.
+    pub(in crate::journey) async fn tell_webhooks(&self) -> Result<(), StoreError> {
+        for (desk, id) in self.store.busy_webhooks(self.clock.now(), BUSY).await? {
+            let Ok(permit) = Arc::clone(&self.publishing.room).try_acquire_owned() else {
+                return Ok(());
+            };
+            if !self.called(|called| called.insert(id)) {
+                continue;
+            }
+            let journey = self.clone();
+            self.publishing.tasks.spawn(async move {
+                for _ in 0..TURN {
+                    match journey.tell_webhook(desk, id).await {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(error) => {
+                            journey.store_failed(&error);
+                            tracing::warn!(webhook = %id, %error, "a webhook could not be told");
+                            break;
+                        }
+                    }
+                }
+                journey.called(|called| called.remove(&id));
+                drop(permit);
+            });
+        }
+        if self.publishing.counts() {
+            self.count_webhooks().await?;
+        }
+        Ok(())
+    }
+
+    /// The same to its end, one after the other.
+    pub(super) async fn tell_webhooks_all(&self) -> Result<(), StoreError> {
+        for (desk, id) in self.store.busy_webhooks(self.clock.now(), BUSY).await? {
+            while self.tell_webhook(desk, id).await? {}
+        }
+        self.count_webhooks().await
+    }
+
+    fn called<T>(&self, change: impl FnOnce(&mut std::collections::BTreeSet<WebhookId>) -> T) -> T {
+        let called = &self.publishing.called;
+        change(&mut called.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn count_webhooks(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let (mut working, mut open, mut disabled) = (0, 0, 0);
+        for (state, health) in self.store.webhook_states().await? {
+            match (state, health.gate(now)) {
+                (WebhookState::Enabled, Gate::Closed) => working += 1,
+                (WebhookState::Enabled, Gate::Open | Gate::Trial) => open += 1,
+                (WebhookState::Off | WebhookState::Gone | WebhookState::Failing, _) => {
+                    disabled += 1;
+                }
+            }
+        }
+        let webhooks = &self.metrics.streams.webhooks;
+        for (state, count) in [("working", working), ("open", open), ("disabled", disabled)] {
+            webhooks.with_label_values(&[state]).set(count);
+        }
+        Ok(())
+    }
+
+    /// Tells a webhook of one window; whether it may be told of more at once.
+    async fn tell_webhook(&self, desk: DeskId, id: WebhookId) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let (Some(post), Some(work)) = (
+            &self.publishing.post,
+            self.store.webhook_work(desk, id, WINDOW, now).await?,
+        ) else {
+            return Ok(false);
+        };
+        let gate = work.webhook.health.gate(now);
+        if work.webhook.state != WebhookState::Enabled || gate == Gate::Open {
+            return Ok(false);
+        }
+        let most = if gate == Gate::Trial {
+            1
+        } else {
+            usize::try_from(WINDOW).unwrap_or(1)
+        };
+        let (webhook, secrets) = (work.webhook.clone(), work.secrets.clone());
+        let (window, to, mut settled) = window(work, most);
+        if window.is_empty() && settled.is_empty() && to == webhook.mark {
+            return Ok(false);
+        }
+        let mut told = self
+            .call_all(post.as_ref(), &webhook.url, &secrets, window)
+            .await;
+        told.sort_by_key(|told| told.seq);
+
+        let ended = self.clock.now();
+        let (mut health, mut state, mut again) = (webhook.health, webhook.state, Vec::new());
+        for told in &told {
+            let jitter = u16::from_le_bytes(random(self.entropy.as_ref())) % 1000;
+            health = health.after(told.tried, ended, jitter);
+            let attempt = told.delivery.attempt;
+            match (told.tried, retry_after(attempt, jitter)) {
+                (Tried::Failed(_), Some(wait)) => {
+                    again.push((told.seq, attempt, ended.plus_millis(wait)));
+                }
+                (Tried::Failed(_), None) => {
+                    self.count_call("gave_up");
+                    settled.push(told.seq);
+                }
+                (Tried::Taken, _) => settled.push(told.seq),
+                (Tried::Gone, _) => {
+                    state = WebhookState::Gone;
+                    settled.push(told.seq);
+                }
+            }
+        }
+        if health.hopeless(ended) && state == WebhookState::Enabled {
+            state = WebhookState::Failing;
+        }
+        if state != WebhookState::Enabled {
+            tracing::warn!(webhook = %id, state = state.as_str(), "a webhook is not used any more");
+        }
+        // What succeeded at once was never among the retries.
+        settled.retain(|seq| {
+            told.iter()
+                .all(|told| told.seq != *seq || told.delivery.attempt > 1)
+        });
+        let (from, open) = (webhook.mark, health.gate(ended) != Gate::Closed);
+        let log = told.into_iter().map(|told| told.delivery).collect();
+        let tries = WebhookTries {
+            desk,
+            id,
+            from,
+            to,
+            health,
+            state,
+            settled,
+            again,
+            log,
+        };
+        self.store.record_tries(&tries).await?;
+        Ok(state == WebhookState::Enabled && !open)
+    }
+
+    /// Calls for different requests side by side, for one request in order.
+    async fn call_all(
+        &self,
+        post: &dyn Post,
+        url: &str,
+        secrets: &[WebhookSecret],
+        window: Vec<(Option<uuid::Uuid>, Outgoing)>,
+    ) -> Vec<Told> {
+        let mut rows: BTreeMap<Option<uuid::Uuid>, Vec<Outgoing>> = BTreeMap::new();
+        for (request, outgoing) in window {
+            rows.entry(request).or_default().push(outgoing);
+        }
+        let mut rows: Vec<Vec<Outgoing>> = rows.into_values().collect();
+        rows.sort_by_key(|row| row.first().map_or(0, |outgoing| outgoing.seq));
+        let calls = rows.into_iter().map(|row| async move {
+            let mut told = Vec::with_capacity(row.len());
+            for outgoing in row {
+                told.push(self.call(post, url, secrets, outgoing).await);
+            }
+            told
+        });
+        let told: Vec<Vec<Told>> = stream::iter(calls)
+            .buffer_unordered(ABREAST)
+            .collect()
+            .await;
+        told.into_iter().flatten().collect()
+    }
+
+    async fn call(
+        &self,
+        post: &dyn Post,
+        url: &str,
+        secrets: &[WebhookSecret],
+        outgoing: Outgoing,
+    ) -> Told {
+        let at = self.clock.now();
+        let timestamp = at.as_millis().div_euclid(1000);
+        let id = outgoing.event.to_string();
+        let body = outgoing.notice.to_json();
+        let signatures: Vec<String> = secrets
+            .iter()
+            .map(|secret| secret.sign(&id, timestamp, &body))
+            .collect();
+        let call = Call {
+            url: url.to_owned(),
+            id,
+            timestamp,
+            signatures: signatures.join(" "),
+            body: body.into(),
+        };
+        if outgoing.seq > 0 && outgoing.attempt == 1 {
+            self.observe("webhook", outgoing.at);
+        }
+        let begun = Instant::now();
+        let called = post.post(call).await;
+        let elapsed_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let tried = tried(&called);
+        self.count_call(match tried {
+            Tried::Taken => "ok",
+            Tried::Failed(_) => "failed",
+            Tried::Gone => "gone",
+        });
+        Told {
+            seq: outgoing.seq,
+            tried,
+            delivery: Delivery {
+                // An identifier like any other of ours; its prefix is never shown.
+                id: EventId::new(at, random(self.entropy.as_ref())).uuid(),
+                event: outgoing.event,
+                kind: outgoing.kind.to_owned(),
+                attempt: outgoing.attempt,
+                at,
+                status: i64::from(called.status),
+                elapsed_ms,
+                error: called.error.to_owned(),
+            },
+        }
+    }
+
+    fn count_call(&self, result: &str) {
+        let published = &self.metrics.streams.published;
+        published.with_label_values(&["webhook", result]).inc();
+    }
+}
+
+fn tried(called: &Called) -> Tried {
+    match called.error {
+        "" => Tried::Taken,
+        "gone" => Tried::Gone,
+        _ => Tried::Failed(called.retry_after_ms),
+    }
+}
+
+/// What is told now: first what is tried again, then what is new and wanted. With it, the mark afterwards, and places that are
+/// settled without a call because their events are gone.
+fn window(work: WebhookWork, most: usize) -> (Vec<(Option<uuid::Uuid>, Outgoing)>, i64, Vec<i64>) {
+    let outgoing = |attempt, event: Recorded| {
+        let request = event.request_id.uuid();
+        let outgoing = Outgoing {
+            seq: event.seq,
+            attempt,
+            event: event.id,
+            kind: event.kind.as_str(),
+            at: event.at,
+            notice: Notice::of(event),
+        };
+        ((!request.is_nil()).then_some(request), outgoing)
+    };
+    let mut window: Vec<_> = work
+        .again
+        .into_iter()
+        .take(most)
+        .map(|(attempts, event)| outgoing(attempts + 1, event))
+        .collect();
+    let mut mark = work.webhook.mark;
+    // Whatever is new may fail, and then has to wait somewhere.
+    let room = usize::try_from(RETRIES_MAX - work.waiting).unwrap_or(0);
+    let mut room = room.min(most.saturating_sub(window.len()));
+    let kinds = &work.webhook.kinds;
+    for event in work.fresh {
+        let wanted = kinds.is_empty() || kinds.contains(&event.kind);
+        if wanted && room == 0 {
+            break;
+        }
+        mark = event.seq;
+        if wanted {
+            room -= 1;
+            window.push(outgoing(1, event));
+        }
+    }
+    (window, mark, work.gone)
+}

@@ -1,0 +1,165 @@
+//! Reading events from a place of their stream on, each with what is to be told of it: its words opened, its rating, and its request as
+//! it stands now.
+
+use std::collections::HashMap;
+
+use super::StoreError;
+use super::dialect::{Row, Sql, Value};
+use super::row::{self, place, readable, request_columns};
+use super::sql::Inner;
+use crate::domain::event::EventKind;
+use crate::domain::id::{DeskId, EventId, RatingId, RequestId};
+use crate::domain::notice::Recorded;
+use crate::domain::rating::{Grade, Score};
+use crate::domain::request::Request;
+use crate::domain::time::Timestamp;
+
+macro_rules! events_where {
+    ($sqlite:literal, $postgres:literal) => {
+        Sql::each(events_where!(@ $sqlite), events_where!(@ $postgres))
+    };
+    (@ $tail:literal) => {
+        concat!(
+            "select e.id, e.seq, e.kind, e.at, e.request_id, e.reason, e.score, e.elapsed_ms, e.detail, d.slug, \
+             coalesce(g.id, e.desk_id) as rating_id, coalesce(g.grade, '') as grade from events e \
+             join desks d on d.id = e.desk_id \
+             left join ratings g on g.desk_id = e.desk_id and g.request_id = e.request_id \
+             where e.desk_id = $1 and ",
+            $tail,
+            " order by e.seq"
+        )
+    };
+}
+
+const AFTER: Sql = events_where!(
+    "e.seq > $2 and e.seq > 0 and e.seq <= $2 + $3",
+    "e.seq > $2 and e.seq > 0 and e.seq <= $2 + $3"
+);
+const AT: Sql = events_where!(
+    "e.seq in (select cast(value as integer) from json_each($2)) and e.seq > 0",
+    "e.seq = any($2::text[]::bigint[]) and e.seq > 0"
+);
+/// Where reading goes on when places are missing because old events are gone.
+const NEXT_KEPT: Sql = Sql::both(
+    "select seq from events where desk_id = $1 and seq > $2 and seq > 0 order by seq limit 1",
+);
+const REQUESTS: Sql = Sql::each(
+    concat!(
+        "select ",
+        request_columns!(),
+        " from requests where requests.desk_id = $1 and requests.id in (select unhex(value) from json_each($2))"
+    ),
+    concat!(
+        "select ",
+        request_columns!(),
+        " from requests where requests.desk_id = $1 and requests.id in \
+         (select encode(u.id, 'hex')::uuid from unnest($2::bytea[]) u (id))"
+    ),
+);
+#[cfg(test)]
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("told.after", AFTER),
+    ("told.at", AT),
+    ("told.next_kept", NEXT_KEPT),
+    ("told.requests", REQUESTS),
+];
+
+impl Inner {
+    pub(super) async fn events_after(
+        &self,
+        desk: DeskId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let desk_id = Value::Id(desk.uuid());
+        let from = |after| [desk_id, Value::Int(after), Value::Int(limit)];
+        let mut rows = self.database.rows(AFTER, &from(after)).await?;
+        if rows.is_empty() {
+            let next = [desk_id, Value::Int(after)];
+            if let Some(next) = self.database.row(NEXT_KEPT, &next).await? {
+                rows = self
+                    .database
+                    .rows(AFTER, &from(next.int("seq")? - 1))
+                    .await?;
+            }
+        }
+        self.recorded(desk, &rows).await
+    }
+
+    /// The events at these places, as far as they are still kept.
+    pub(super) async fn events_at(
+        &self,
+        desk: DeskId,
+        places: &[i64],
+    ) -> Result<Vec<Recorded>, StoreError> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let texts: Vec<String> = places.iter().map(i64::to_string).collect();
+        let words: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let values = [Value::Id(desk.uuid()), Value::Words(&words)];
+        let rows = self.database.rows(AT, &values).await?;
+        self.recorded(desk, &rows).await
+    }
+
+    async fn recorded(&self, desk: DeskId, rows: &[Row]) -> Result<Vec<Recorded>, StoreError> {
+        let mut ids = Vec::with_capacity(rows.len());
+        for row in rows {
+            ids.push(row.id("request_id")?.into_bytes());
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        let mut requests: HashMap<uuid::Uuid, Request> = HashMap::new();
+        if !ids.is_empty() {
+            let values = [Value::Id(desk.uuid()), Value::Set(&ids)];
+            for row in self.database.rows(REQUESTS, &values).await? {
+                let id = row.id("id")?;
+                // One request that cannot be read does not hold up the stream; its events are told without it.
+                if let Some(request) = readable(id, row::request(&row, &self.keys))? {
+                    requests.insert(id, request);
+                }
+            }
+        }
+        rows.iter()
+            .map(|row| self.event(desk, row, &requests))
+            .collect()
+    }
+
+    fn event(
+        &self,
+        desk: DeskId,
+        row: &Row,
+        requests: &HashMap<uuid::Uuid, Request>,
+    ) -> Result<Recorded, StoreError> {
+        let (id, about) = (row.id("id")?, row.id("request_id")?);
+        let kind = row.text("kind")?;
+        let sealed = row.bytes("detail")?;
+        // Words that do not open are not told; the event itself is.
+        let words = if sealed.is_empty() {
+            Vec::new()
+        } else {
+            let opened = self.keys.open(&place("events.detail", desk, id), &sealed);
+            opened.unwrap_or_default()
+        };
+        let grade = Grade::parse(&row.text("grade")?);
+        let rating = RatingId::from_uuid(row.id("rating_id")?);
+        let elapsed_ms = row.int("elapsed_ms")?;
+        let kind = EventKind::parse(&kind)
+            .ok_or_else(|| StoreError::Corrupt(format!("kind: unknown word {kind:?}")))?;
+        Ok(Recorded {
+            id: EventId::from_uuid(id),
+            seq: row.int("seq")?,
+            kind,
+            at: Timestamp::from_millis(row.int("at")?),
+            desk,
+            slug: row.text("slug")?,
+            request_id: RequestId::from_uuid(about),
+            request: requests.get(&about).cloned().map(Box::new),
+            rating: grade.map(|grade| (rating, grade)),
+            score: Score::try_from(row.int("score")?).ok(),
+            elapsed_ms: (kind == EventKind::RatingCreated).then_some(elapsed_ms),
+            reason: row::reason(row)?,
+            words: String::from_utf8(words).unwrap_or_default(),
+        })
+    }
+}
