@@ -28,6 +28,7 @@ mod born;
 mod bulk;
 mod calls;
 mod carry;
+mod comments;
 mod commit;
 #[cfg(test)]
 mod conformance;
@@ -68,6 +69,7 @@ pub use calls::{
     Dispatch, Filter, Find, Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied,
     Report, Second, Settlement,
 };
+pub use comments::{CommentFilter, Comments};
 pub use error::{StoreError, StoreErrorKind};
 pub use held::{Held, HeldAnswer, Note, Noted, Release};
 pub use keyring::{KeyRing, KeyRingError};
@@ -110,7 +112,9 @@ pub struct Ceilings {
 
 /// Everything that the journey asks of the store.
 #[async_trait]
-pub trait Store: Rulings + Views + Held + Outbox + Subscriptions + Tries + Send + Sync {
+pub trait Store:
+    Comments + Rulings + Views + Held + Outbox + Subscriptions + Tries + Send + Sync
+{
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;
     /// Whether the database answers and its schema fits this binary.

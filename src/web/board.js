@@ -9,6 +9,8 @@
   const choices = ["channel", "team", "queue", "touchpoint"];
   const periods = { today: ["Today", 0], "7d": ["Last 7 days", 6], "30d": ["Last 30 days", 29] };
   const trendDays = 30;
+  const commentsMax = 8;
+  const lowMax = 20;
   const wall = new URLSearchParams(location.search).get("display") === "wall";
 
   // How often it asks: soon after an event, but leaving the service three quarters of the time; now and then without events.
@@ -65,6 +67,7 @@
       const who = await board.call(key, "v1/key");
       if (!who.scopes.includes("read")) return door(denied[403]);
       store(key, keep);
+      at("key").value = "";
       session = open(key, who);
     } catch (error) {
       if (denied[error.status]) return door(denied[error.status]);
@@ -155,7 +158,7 @@
     let lows = null;
 
     board.when = (text) => words.instant(text, zone, board.midnight(zone, now()));
-    board.mayAct = who.scopes.includes("send") || who.scopes.includes("admin");
+    board.mayAct = who.scopes.includes("send");
     board.act = async (id, step, body) => {
       await board.call(key, `v1/follow-ups/${encodeURIComponent(id)}/${step}`, { method: "POST", body });
       refresh();
@@ -185,12 +188,13 @@
       const only = Object.fromEntries(choices.filter((name) => filters[name]).map((name) => [name, filters[name]]));
       const offering = ms - offered > liveEvery;
       const monthly = (group_by) => get(query({ group_by, from: iso(trendDays - 1) }, {}));
-      const [channels, cells, days, comments, low, ...offers] = await Promise.all([
+      const [channels, cells, days, comments, open, taken, ...offers] = await Promise.all([
         get(query({ group_by: "channel", from }, filters)),
         get(query({ group_by: "touchpoint,channel", from }, filters)),
         get(query({ group_by: "day", from: iso(trendDays - 1) }, filters)),
-        get(`v1/comments?${new URLSearchParams({ ...only, from, limit: 12 })}`),
-        get(`v1/follow-ups?${new URLSearchParams({ state: "unclosed", limit: 50 })}`),
+        get(`v1/comments?${new URLSearchParams({ ...only, from, limit: commentsMax })}`),
+        get(`v1/follow-ups?${new URLSearchParams({ state: "open", limit: lowMax })}`),
+        get(`v1/follow-ups?${new URLSearchParams({ state: "taken", limit: lowMax })}`),
         ...(offering ? [monthly("channel,touchpoint"), monthly("team,queue")] : []),
       ]);
       if (offering) {
@@ -198,6 +202,9 @@
         const groups = offers.flatMap((answer) => answer.groups.map((group) => group.by));
         offer(Object.fromEntries(choices.map((name) => [name, groups.map((by) => by[name] || "")])));
       }
+      // What the list cannot be asked for is chosen here.
+      const mine = (item) => choices.every((name) => !filters[name] || item.rating[name] === filters[name]);
+      const low = { items: [...open.items, ...taken.items].filter(mine), next: open.next || taken.next };
       return { filters, ms, channels, cells, days, comments, low };
     }
 

@@ -47,7 +47,7 @@
       axes: [
         { ...axis, grid: { show: false }, size: size * 2.2, space: size * 5, incrs: [1, 2, 3, 5, 7, 10, 14], values: (_, splits) => splits.map((split) => (rows[split] ? words.day(rows[split].day) : "")) },
         { ...axis, scale: "y", size: size * 3.6, splits: () => [0, 25, 50, 75, 100], values: (_, splits) => splits.map((split) => `${split} %`) },
-        { ...axis, scale: "n", side: 1, size: size * 2.8, grid: { show: false }, splits: () => [top], values: (_, splits) => splits.map((split) => `n ${words.count(split)}`) },
+        { ...axis, scale: "n", side: 1, size: size * 2.8, grid: { show: false }, splits: () => (rows.some((row) => row.n) ? [top] : []), values: (_, splits) => splits.map((split) => `n ${words.count(split)}`) },
       ],
       bands: [{ series: [3, 2], fill: colour.band }],
       series: [

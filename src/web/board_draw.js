@@ -34,7 +34,6 @@
   const bar = (part, tone) =>
     element("span", { className: "track", ariaHidden: "true", data: tone ? { tone } : {} }, element("span", { className: "fill", style: { "--part": `${Math.max(0, Math.min(100, part)).toFixed(2)}%` } }));
   const column = (text, className = "") => element("th", { scope: "col", textContent: text, className });
-  const hidden = (text) => element("span", { className: "unseen", textContent: text });
   const place = (estimate) => ({ "--low": `${estimate.low}%`, "--high": `${estimate.high}%`, "--at": `${estimate.value}%` });
 
   // CSAT
@@ -49,7 +48,7 @@
     const between = {
       few: `Fewer than ${words.count(minimum)}, the minimum that is set: any number would say more about chance than about the service.`,
       none: "The first answer will show here.",
-      ok: csat ? `With 95${words.space}% certainty between ${words.bare(csat.low)} and ${words.percent(csat.high)}, from ${words.count(ratings.n)} ${ratings.n === 1 ? "rating" : "ratings"}.` : "",
+      ok: csat ? `95${words.space}% certain between ${words.bare(csat.low)} and ${words.percent(csat.high)}, from ${words.count(ratings.n)} ${ratings.n === 1 ? "rating" : "ratings"}.` : "",
     }[state];
     put("csat-between", between);
     const scale = at("csat-scale");
@@ -60,7 +59,7 @@
     swap("score-facts",
       fact("DSAT, ratings 1 and 2", words.percent(dsat.value)),
       fact("Mean", mean.value.toFixed(2), mean.low === undefined ? "" : element("span", { className: "dim", textContent: ` ${mean.low.toFixed(2)} to ${mean.high.toFixed(2)}` })),
-      bounds && bounds.silent ? fact(`CSAT if the ${words.count(bounds.silent)} silent were all unhappy, or all happy`, `${words.bare(bounds.csat_if_unhappy)} to ${words.percent(bounds.csat_if_happy)}`) : null);
+      bounds && bounds.silent ? fact(`CSAT if all ${words.count(bounds.silent)} silent were unhappy, or happy`, `${words.bare(bounds.csat_if_unhappy)} to ${words.percent(bounds.csat_if_happy)}`) : null);
   }
 
   // The five counts
@@ -116,6 +115,7 @@
   const steps = [["requested", "Scheduled"], ["sent", "Sent"], ["delivered", "Delivered"], ["reached", "Reached"], ["answered", "Answered"]];
 
   function funnel(groups, total) {
+    if (!total.asked.requested) return swap("funnel", element("p", { className: "empty", textContent: "Nobody has been asked yet." }));
     const known = groups.filter((group) => group.asked.requested).sort((a, b) => words.byChannel(a.by.channel, b.by.channel));
     const columns = known.length === 1 ? known : [{ by: {}, ...total }, ...known];
     const name = (group) => (group.by.channel === undefined ? "All" : words.channel(group.by.channel));
@@ -129,18 +129,21 @@
     swap("funnel", element("table", {}, element("caption", { className: "unseen", textContent: "Requests by the steps they came through, and response rates, by channel" }), head, element("tbody", {}, ...rows), element("tbody", {}, ...shares)));
   }
 
-  // Touchpoint by channel. A cell is flagged only if its whole interval lies to one side of what all together have.
+  // Touchpoint by channel. The roles are said once more, because a phone shows the table as a grid, which would lose them.
+  // A cell is flagged only if its whole interval lies to one side of what all together have.
+
+  const saying = (text) => element("td", { role: "cell" }, element("span", { className: "dim", textContent: text }));
 
   function cell(group, all) {
-    if (!group) return element("td", {}, element("span", { className: "dim", textContent: "–" }), hidden(" nobody was told of"));
-    if (group.insufficient) return element("td", {}, element("span", { className: "dim", textContent: "too few" }));
+    if (!group) return saying("none ended");
+    if (group.insufficient) return saying("too few");
     const { csat, n } = group.ratings;
-    if (!csat) return element("td", {}, element("span", { className: "dim", textContent: "no ratings yet" }));
+    if (!csat) return saying("no ratings");
     const side = !all ? "" : csat.high < all.value ? "bad" : csat.low > all.value ? "good" : "";
-    return element("td", { data: { touchpoint: group.by.touchpoint, channel: group.by.channel } },
-      element("b", { textContent: words.percent(csat.value) }),
+    return element("td", { role: "cell", data: { touchpoint: group.by.touchpoint, channel: group.by.channel } },
+      element("span", { className: "dim", textContent: `n${words.space}${words.count(n)} ` }), element("b", { textContent: words.percent(csat.value) }),
       element("span", { className: "range", ariaHidden: "true", style: place(csat) }, element("span", { className: "band" }), element("span", { className: "tick" })),
-      element("span", { className: "dim", textContent: words.range(csat) }), element("span", { className: "dim", textContent: `n = ${words.count(n)}` }),
+      element("span", { className: "dim", textContent: words.range(csat) }),
       side ? element("span", { className: "flag", data: { tone: side }, textContent: side === "bad" ? "below the rest" : "above the rest" }) : null);
   }
 
@@ -158,11 +161,14 @@
     const all = total.ratings?.csat;
     const sorted = [...touchpoints].sort(([a, one], [b, two]) => two.n - one.n || a.localeCompare(b));
     if (!sorted.length) return swap("matrix", element("p", { className: "empty", textContent: "No conversation has ended yet." }));
-    const rows = sorted.slice(0, rowsMax).map(([touchpoint, row]) => element("tr", {},
-      element("th", { scope: "row", dir: "auto", textContent: touchpoint || "none named" }), ...channels.map((channel) => cell(row.cells[channel], all))));
-    const head = element("thead", {}, element("tr", {}, column("Touchpoint"), ...channels.map((channel) => column(words.channel(channel)))));
+    const rows = sorted.slice(0, rowsMax).map(([touchpoint, row]) => element("tr", { role: "row" },
+      element("th", { scope: "row", role: "rowheader", dir: "auto", textContent: touchpoint || "none named" }), ...channels.map((channel) => cell(row.cells[channel], all))));
+    const titles = [column("Touchpoint"), ...channels.map((channel) => column(words.channel(channel)))];
+    for (const title of titles) title.role = "columnheader";
+    const head = element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, ...titles));
     const more = sorted.length - rowsMax;
-    swap("matrix", element("table", {}, element("caption", { className: "unseen", textContent: "CSAT by touchpoint and channel" }), head, element("tbody", {}, ...rows)),
+    const style = { "--channels": channels.length };
+    swap("matrix", element("table", { role: "table", style }, element("caption", { className: "unseen", textContent: "CSAT by touchpoint and channel" }), head, element("tbody", { role: "rowgroup" }, ...rows)),
       more > 0 ? element("p", { className: "counts-note", textContent: `and ${words.count(more)} more touchpoints with fewer ratings` }) : null);
   }
 

@@ -5,6 +5,8 @@
   const { board } = window;
   const { at, element, put, words } = board;
 
+  const stage = ({ state, told }) => `${state} ${told}`;
+
   // Keeps the entries that stay the same, so that nothing moves under a finger and the focus stays where it is.
   function merge(id, items, make) {
     const list = at(id);
@@ -13,10 +15,10 @@
     const next = items.map((item) => {
       const known = old.get(item.id);
       const same = JSON.stringify(item);
-      const busy = known && known.step === item.state && known.contains(document.activeElement);
+      const busy = known && known.step === stage(item) && known.contains(document.activeElement);
       if (known && (known.same === same || busy)) return known;
       const node = make(item);
-      Object.assign(node, { same, step: item.state });
+      Object.assign(node, { same, step: stage(item) });
       node.dataset.key = item.id;
       if (!first && !known) node.classList.add("fresh");
       return node;
@@ -84,7 +86,7 @@
       const open = item.state === "open";
       place.replaceChildren(
         ...(open ? [button("Take", whom, () => ask("take", "Who takes it?", "owner", board.name(), 100))] : []),
-        ...(item.state === "taken" ? [button("Customer told", whom, () => ask("told", "What was the customer told?", "note", "", 1000))] : []),
+        ...(!open && !item.told ? [button("Customer told", whom, () => ask("told", "What was the customer told?", "note", "", 1000))] : []),
         button("Close", whom, () => ask("close", "What came of it?", "note", "", 1000)));
       if (focus) place.querySelector("button").focus();
     };
@@ -92,10 +94,8 @@
     return place;
   }
 
-  const states = { open: () => "Nobody yet", taken: (item) => `Taken by ${item.owner}`, told: (item) => `Told by ${item.owner || "somebody"}` };
-
   function low(item) {
-    const state = (states[item.state] || (() => item.state))(item);
+    const state = item.state === "open" ? "Nobody yet" : `${item.owner}${item.told ? " has told the customer" : " has it"}`;
     const meta = about(item, item.opened_at);
     meta.prepend(element("span", { className: "flag", dir: "auto", data: { tone: item.state === "open" ? "bad" : "good" }, textContent: state }));
     return element("li", {}, sign(item.score),
@@ -104,7 +104,7 @@
 
   board.draw.comments = (items) => merge("words", items, comment);
   board.draw.low = (items, more) => {
-    merge("low", items, low);
+    merge("low", items.map(({ rating, id, state, score, owner, opened_at: opened, told_at: told }) => ({ ...rating, id, state, score, owner, opened_at: opened, told: Boolean(told) })), low);
     put("low-n", items.length ? `${words.count(items.length)}${more ? " and more" : ""} open` : "");
   };
 })();

@@ -82,6 +82,8 @@ window.board = {};
         if (last) headers["Last-Event-ID"] = last;
         const response = await fetch("v1/events", { headers, signal: line.signal, cache: "no-store", credentials: "omit", redirect: "error" });
         if (response.status === 401 || response.status === 403) return on.refused(response.status);
+        // The place that we had is none any more: from now on, then.
+        if (response.status === 400) last = "";
         if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
         on.open();
         for await (const event of events(response.body)) {

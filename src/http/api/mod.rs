@@ -7,6 +7,7 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod comments;
 mod decisions;
 mod desk;
 mod events;
@@ -24,6 +25,7 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::one))
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
+        .routes(routes!(comments::list))
         .routes(routes!(desk::show, desk::change))
         .routes(routes!(decisions::replay))
         .routes(routes!(ratings::exclude))
