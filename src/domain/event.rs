@@ -67,6 +67,14 @@ kinds! {
     RatingExcluded = "rating.excluded",
     /// A manager put an excluded rating back, or made one of an answer that was kept and not counted.
     RatingRestored = "rating.restored",
+    /// A score is so low that somebody should care.
+    RatingLow = "rating.low",
+    /// Somebody cares for a low score.
+    FollowUpTaken = "follow_up.taken",
+    /// The customer was told what came of a low score.
+    FollowUpTold = "follow_up.told",
+    /// A low score needs nobody any more.
+    FollowUpClosed = "follow_up.closed",
     /// The contact does not want to be asked.
     ContactOptedOut = "contact.opted_out",
     /// The contact may be asked again.
@@ -94,6 +102,9 @@ impl EventKind {
     }
 }
 
+/// Stands beside the states in [`Event::entered`] where a rating got its first words.
+pub const COMMENTED: i64 = 1 << 32;
+
 /// One change.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -111,12 +122,15 @@ pub struct Event {
     pub channel: Channel,
     /// The request's touchpoint; empty if none.
     pub touchpoint: String,
-    /// The states entered by this change, as bits of [`State::bit`].
+    /// The states entered by this change, as bits of [`State::bit`], and [`COMMENTED`].
     pub entered: i64,
     /// Why it was not asked.
     pub reason: Option<Suppression>,
     /// The score, for events about a rating.
     pub score: Option<Score>,
-    /// Milliseconds from sending to the first answer, for [`EventKind::RatingCreated`].
+    /// Milliseconds from sending to the first answer, for [`EventKind::RatingCreated`]; from the low score to the step, for those
+    /// of a follow-up.
     pub elapsed_ms: Option<i64>,
+    /// The score that counted until now, for [`EventKind::RatingChanged`]; absent if none did.
+    pub before: Option<Score>,
 }

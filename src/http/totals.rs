@@ -105,6 +105,10 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             | EventKind::RequestFailed
             | EventKind::RequestCancelled
             | EventKind::RatingCommented
+            | EventKind::RatingLow
+            | EventKind::FollowUpTaken
+            | EventKind::FollowUpTold
+            | EventKind::FollowUpClosed
             | EventKind::ContactOptedIn => {}
         }
     }

@@ -57,6 +57,7 @@ mod schema;
 mod sealed;
 mod settling;
 mod stage;
+mod summary;
 mod together;
 mod totals;
 mod unreadable;

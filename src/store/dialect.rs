@@ -181,6 +181,18 @@ impl Database {
         })
     }
 
+    /// Begins a transaction that only reads, and sees one state of the database throughout.
+    pub(super) async fn snapshot(&self) -> Result<Tx, StoreError> {
+        let link = match self {
+            Self::Sqlite(file) => Link::Sqlite(file.snapshot().await?, Arc::clone(file)),
+            Self::Postgres(server) => Link::Postgres(server.snapshot().await?, Arc::clone(server)),
+        };
+        Ok(Tx {
+            link,
+            pending: Pending::default(),
+        })
+    }
+
     /// Reads outside a transaction.
     pub(super) async fn rows(
         &self,

@@ -91,6 +91,11 @@ impl File {
         self.ask(self.write.begin_with("BEGIN IMMEDIATE")).await
     }
 
+    /// A reader's transaction sees the file as it is at its first statement.
+    pub(super) async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.ask(self.read.begin()).await
+    }
+
     /// Asks the file, unless it is broken.
     pub(super) async fn ask<T>(
         &self,

@@ -49,6 +49,7 @@ mod read;
 mod ready;
 mod record;
 mod reply;
+mod rollup;
 mod row;
 mod rulings;
 mod server;
@@ -56,6 +57,7 @@ mod settle;
 mod shared;
 mod sql;
 mod subscriptions;
+mod summary;
 mod sums;
 mod tapped;
 mod told;
@@ -77,6 +79,7 @@ pub use outbox::{Behind, Keeping, Outbox};
 pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
 pub use subscriptions::{Subscriptions, WebhookChange};
+pub use summary::{Group, Summaries};
 pub use tries::{Tries, WebhookTries, WebhookWork};
 pub use views::{NewView, Tap, Views};
 
@@ -113,7 +116,7 @@ pub struct Ceilings {
 /// Everything that the journey asks of the store.
 #[async_trait]
 pub trait Store:
-    Comments + Rulings + Views + Held + Outbox + Subscriptions + Tries + Send + Sync
+    Comments + Rulings + Views + Held + Outbox + Subscriptions + Tries + Summaries + Send + Sync
 {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;

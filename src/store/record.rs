@@ -46,6 +46,21 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("event_many", EVENT.many()),
 ];
 
+/// What an event says besides which request it is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Said<'a> {
+    /// The states entered by it, see [`Event::entered`].
+    pub(super) entered: i64,
+    /// The score, if it is about a rating.
+    pub(super) score: Option<Score>,
+    /// The score that counted before a correction.
+    pub(super) before: Option<Score>,
+    /// Milliseconds that it took.
+    pub(super) elapsed_ms: Option<i64>,
+    /// The contact's own words; empty for none.
+    pub(super) words: &'a str,
+}
+
 /// Which attempt a piece of evidence is about, and what else is known of the request's attempts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About {
@@ -228,17 +243,22 @@ impl Inner {
         rated: Option<(Score, i64)>,
         now: Timestamp,
     ) {
-        self.emit_said(tx, request, (kind, entered), rated, "", now);
+        let said = Said {
+            entered,
+            score: rated.map(|(score, _)| score),
+            elapsed_ms: rated.map(|(_, elapsed)| elapsed),
+            ..Said::default()
+        };
+        self.emit_said(tx, request, kind, said, now);
     }
 
-    /// Writes an event with the contact's words in it, sealed: whoever is told of the event reads them, and they can be forgotten.
+    /// Writes an event with all that it says. Words are sealed: whoever is told of the event reads them, and they can be forgotten.
     pub(super) fn emit_said(
         &self,
         tx: &mut Tx,
         request: &Request,
-        (kind, entered): (EventKind, i64),
-        rated: Option<(Score, i64)>,
-        words: &str,
+        kind: EventKind,
+        said: Said<'_>,
         now: Timestamp,
     ) {
         let event = Event {
@@ -249,36 +269,20 @@ impl Inner {
             at: now,
             channel: request.channel.clone(),
             touchpoint: request.attribution.touchpoint.clone(),
-            entered,
+            entered: said.entered,
             reason: request.reason,
-            score: rated.map(|(score, _)| score),
-            elapsed_ms: rated.map(|(_, elapsed)| elapsed),
+            score: said.score,
+            elapsed_ms: said.elapsed_ms,
+            before: said.before,
         };
-        let bucket = event.elapsed_ms.map_or(-1, |elapsed| {
-            i64::try_from(answer_bucket(elapsed)).unwrap_or(-1)
-        });
-        let detail = if words.is_empty() {
+        let detail = if said.words.is_empty() {
             Vec::new()
         } else {
             let place = place("events.detail", event.desk, event.id.uuid());
             self.keys
-                .seal(self.entropy.as_ref(), &place, words.as_bytes())
+                .seal(self.entropy.as_ref(), &place, said.words.as_bytes())
         };
-        tx.pending.events.push(owned(&[
-            Value::Id(event.desk.uuid()),
-            Value::Id(event.id.uuid()),
-            Value::Id(event.request.uuid()),
-            Value::Text(event.kind.as_str()),
-            Value::Int(event.at.as_millis()),
-            Value::Text(event.channel.as_str()),
-            Value::Text(&event.touchpoint),
-            Value::Int(event.entered),
-            Value::Text(reason_word(event.reason)),
-            Value::Int(event.score.map_or(0, i64::from)),
-            Value::Int(bucket),
-            Value::Int(event.elapsed_ms.unwrap_or(0)),
-            Value::Bytes(&detail),
-        ]));
+        push(tx, &event, &detail);
     }
 
     /// A wish between two addresses, which counts for every desk.
@@ -351,6 +355,30 @@ impl Inner {
         ];
         tx.execute(super::reply::OPT_IN, &values).await
     }
+}
+
+/// Inserts an event with the commit. The score before a correction stands where a first answer has its bucket.
+fn push(tx: &mut Tx, event: &Event, detail: &[u8]) {
+    let bucket = match (event.kind, event.before, event.elapsed_ms) {
+        (EventKind::RatingChanged, before, _) => before.map_or(0, i64::from),
+        (_, _, Some(elapsed)) => i64::try_from(answer_bucket(elapsed)).unwrap_or(-1),
+        (..) => -1,
+    };
+    tx.pending.events.push(owned(&[
+        Value::Id(event.desk.uuid()),
+        Value::Id(event.id.uuid()),
+        Value::Id(event.request.uuid()),
+        Value::Text(event.kind.as_str()),
+        Value::Int(event.at.as_millis()),
+        Value::Text(event.channel.as_str()),
+        Value::Text(&event.touchpoint),
+        Value::Int(event.entered),
+        Value::Text(reason_word(event.reason)),
+        Value::Int(event.score.map_or(0, i64::from)),
+        Value::Int(bucket),
+        Value::Int(event.elapsed_ms.unwrap_or(0)),
+        Value::Bytes(detail),
+    ]));
 }
 
 /// A text that no resolution can be: resolutions hold no control characters.

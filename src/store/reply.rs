@@ -4,13 +4,14 @@
 use super::bulk::{Insert, insert, owned};
 use super::dialect::{Sql, Value};
 use super::lock::Held;
+use super::record::Said;
 use super::row::{place, rating_columns};
 use super::sql::Inner;
 use super::tapped::{Weighed, score_of};
 use super::tx::Tx;
 use super::{Find, NewReply, Replied, StoreError, Tap};
 use crate::domain::delivery::{DeliveryState, Evidence};
-use crate::domain::event::EventKind;
+use crate::domain::event::{COMMENTED, EventKind};
 use crate::domain::id::{DeskId, RatingId, ReplyId};
 use crate::domain::rating::{Grade, Rating, Score};
 use crate::domain::reply::{Effect, ReplyKind, Understood, effect};
@@ -267,8 +268,12 @@ impl Inner {
                 }
             }
             Effect::Unrecognized(words) => {
-                let kind = (EventKind::ReplyUnrecognized, 0);
-                self.emit_said(tx, &held.request, kind, None, words, now);
+                let said = Said {
+                    words,
+                    ..Said::default()
+                };
+                let kind = EventKind::ReplyUnrecognized;
+                self.emit_said(tx, &held.request, kind, said, now);
             }
             Effect::Helped | Effect::Nothing => {}
         }
@@ -321,9 +326,15 @@ impl Inner {
         tx.pending.ratings.push(owned(&values));
         tx.pending.answered.push(held.request.id.uuid());
         self.save(tx, held).await?;
-        let rated = Some((score, rating.elapsed_ms));
-        let kind = (EventKind::RatingCreated, entered);
-        self.emit_said(tx, &held.request, kind, rated, comment, now);
+        let said = Said {
+            entered: entered | first_words("", comment),
+            score: Some(score),
+            elapsed_ms: Some(rating.elapsed_ms),
+            words: comment,
+            ..Said::default()
+        };
+        let kind = EventKind::RatingCreated;
+        self.emit_said(tx, &held.request, kind, said, now);
         Ok(rating)
     }
 
@@ -345,6 +356,9 @@ impl Inner {
         let Some(mut rating) = rating else {
             return Ok(None);
         };
+        // A rating that was taken out of the reports does not count before, and not afterwards.
+        let before = rating.excluded.is_none().then_some(rating.score);
+        let entered = first_words(&rating.comment, words);
         rating.score = score.unwrap_or(rating.score);
         if !words.is_empty() {
             words.clone_into(&mut rating.comment);
@@ -360,8 +374,15 @@ impl Inner {
         if tx.execute(CHANGE_RATING, &values).await? != 1 {
             return Err(StoreError::Conflict);
         }
-        let rated = Some((rating.score, 0));
-        self.emit_said(tx, request, (kind, 0), rated, words, now);
+        let changed = kind == EventKind::RatingChanged;
+        let said = Said {
+            entered,
+            score: Some(rating.score),
+            before: before.filter(|_| changed),
+            elapsed_ms: (!changed).then_some(0),
+            words,
+        };
+        self.emit_said(tx, request, kind, said, now);
         Ok(Some(rating))
     }
 
@@ -389,5 +410,14 @@ impl Inner {
         ];
         tx.pending.replies.push(owned(&values));
         tx.pending.answered.push(request.id.uuid());
+    }
+}
+
+/// What is noted beside the states entered when words come where there were none.
+fn first_words(before: &str, words: &str) -> i64 {
+    if before.is_empty() && !words.is_empty() {
+        COMMENTED
+    } else {
+        0
     }
 }

@@ -37,6 +37,10 @@ const SESSION: [(&str, &str); 4] = [
 const BEGIN_SHARED: &str = "begin; set local statement_timeout = 5000; \
      set local idle_in_transaction_session_timeout = 10000; set local lock_timeout = 2000; set local synchronous_commit = on";
 
+const SNAPSHOT: &str = "begin isolation level repeatable read read only";
+const SNAPSHOT_SHARED: &str = "begin isolation level repeatable read read only; set local statement_timeout = 5000; \
+     set local idle_in_transaction_session_timeout = 10000";
+
 /// A PostgreSQL server, or a pooler in front of one.
 pub(super) struct Server {
     options: PgConnectOptions,
@@ -101,6 +105,19 @@ impl Server {
         } else {
             self.ask(pool.begin()).await
         }
+    }
+
+    /// A transaction that only reads and sees one state throughout.
+    pub(super) async fn snapshot(
+        self: &Arc<Self>,
+    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let begin = if self.shared {
+            SNAPSHOT_SHARED
+        } else {
+            SNAPSHOT
+        };
+        let pool = self.pool();
+        self.ask(pool.begin_with(begin)).await
     }
 
     /// Waits for the server, as long as it is there.

@@ -120,6 +120,8 @@ impl SqlStore {
             super::told::STATEMENTS,
             super::subscriptions::STATEMENTS,
             super::tries::STATEMENTS,
+            super::rollup::STATEMENTS,
+            super::summary::STATEMENTS,
         ]
         .concat()
     }

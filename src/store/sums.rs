@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::StoreError;
 use super::dialect::{Row, Sql, Value};
+use super::rollup::roll_up;
 use super::row;
 use super::sql::Inner;
 use crate::domain::event::EventKind;
@@ -29,13 +30,13 @@ macro_rules! take {
         Sql::each(
             "update events set folded = 1 where (desk_id, id) in (select desk_id, id from events where folded = 0 \
              order by desk_id, id limit $1) and folded = 0 \
-             returning desk_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at",
+             returning desk_id, request_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at",
             concat!(
                 "with pending as materialized (select desk_id, id from events where folded = 0 order by desk_id, id limit $1",
                 $lock,
                 ") update events set folded = 1 from pending where events.desk_id = pending.desk_id \
                  and events.id = pending.id and events.folded = 0 \
-                 returning events.desk_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at"
+                 returning events.desk_id, events.request_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at"
             ),
         )
     };
@@ -93,6 +94,7 @@ impl Inner {
             let sum = sums.entry(key).or_insert((0, 0, at));
             *sum = (sum.0 + 1, sum.1 + row.int("elapsed_ms")?, sum.2.min(at));
         }
+        roll_up(&mut tx, &taken).await?;
         for (key, (n, elapsed_ms, first_at)) in &sums {
             let values = [
                 Value::Id(key.desk),

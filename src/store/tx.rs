@@ -122,6 +122,14 @@ impl Tx {
         Ok(())
     }
 
+    /// Ends a transaction of which nothing is wanted to stay.
+    pub(super) async fn rollback(self) -> Result<(), StoreError> {
+        match self.link {
+            Link::Sqlite(tx, file) => file.ask(tx.rollback()).await,
+            Link::Postgres(tx, server) => server.ask(tx.rollback()).await,
+        }
+    }
+
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         self.flush().await?;
         match self.link {

@@ -40,4 +40,5 @@ mod prometheus;
 mod reconcile;
 mod simulation;
 mod sms;
+mod summary;
 mod voice;

@@ -12,8 +12,10 @@ mod decisions;
 mod desk;
 mod events;
 mod held;
+mod questions;
 mod ratings;
 mod requests;
+mod summary;
 mod view;
 mod webhooks;
 
@@ -43,6 +45,9 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(webhooks::rotate))
         .routes(routes!(webhooks::replay))
         .routes(routes!(webhooks::deliveries))
+        .routes(routes!(summary::summary))
+        .routes(routes!(summary::compare))
+        .routes(routes!(summary::agents))
 }
 
 /// The most entries of one page.

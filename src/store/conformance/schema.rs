@@ -189,6 +189,7 @@ const SHORT: [&str; 5] = [
 /// What may read a table that grows, and why.
 const MAY_READ_ALL: [(&str, &str); 8] = [
     ("held.list", "pages of a desk, from the cursor on"),
+    ("summary.pending", "of a desk, what is not folded yet"),
     ("bound_twice", "an invariant, asked seldom"),
     ("ratings_miscounted", "an invariant, asked seldom"),
     ("rating_unanswered", "an invariant, asked seldom"),

@@ -50,6 +50,10 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
     ("desks", Sql::both("select count(*) as n from desks")),
     ("duties", Sql::both("select count(*) as n from duties")),
     ("events", Sql::both("select count(*) as n from events")),
+    (
+        "follow_ups",
+        Sql::both("select count(*) as n from follow_ups"),
+    ),
     ("opt_outs", Sql::both("select count(*) as n from opt_outs")),
     (
         "rating_log",
@@ -62,6 +66,7 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
         "sink_marks",
         Sql::both("select count(*) as n from sink_marks"),
     ),
+    ("rollups", Sql::both("select count(*) as n from rollups")),
     ("strays", Sql::both("select count(*) as n from strays")),
     ("streams", Sql::both("select count(*) as n from streams")),
     ("totals", Sql::both("select count(*) as n from totals")),

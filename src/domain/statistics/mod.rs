@@ -1,4 +1,10 @@
-//! What the events add up to.
+//! What the events add up to, and what may be concluded from it.
+
+pub mod counts;
+pub mod figures;
+pub mod grouping;
+pub mod interval;
+pub mod outliers;
 
 use super::event::EventKind;
 use super::policy::Suppression;

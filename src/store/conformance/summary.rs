@@ -1,0 +1,403 @@
+//! Results by group are what the rows are, at every instant: however far they are folded, whatever was corrected, taken out or
+//! erased, and whoever writes meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::stage::{Stage, WAIT_MS, after, digit, parallel, words};
+use crate::domain::request::State;
+use crate::domain::statistics::counts::{Counts, GRADES, bin};
+use crate::domain::statistics::grouping::{DAY_MS, Dimension, Question, SLOT_MS, Slots};
+use crate::domain::trigger::{Agent, Attribution, Phase};
+use crate::store::dialect::{Row, Sql, Value};
+use crate::store::{Carriage, NewRequest, Store as _, Summaries as _};
+
+stories!(
+    migrated plainly: groups_are_what_the_rows_are, groups_are_of_one_instant_while_many_write_and_fold,
+    an_erased_answer_stays_in_its_group,
+);
+
+/// Numbers that look like chance and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: i64) -> i64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        i64::try_from(self.0 >> 33).unwrap() % sides
+    }
+
+    fn one_of(&mut self, words: &[&str]) -> String {
+        words[usize::try_from(self.roll(i64::try_from(words.len()).unwrap())).unwrap()].to_owned()
+    }
+}
+
+/// A conversation somewhere in three days, and most of what may become of it.
+async fn something(stage: &Stage, dice: &mut Dice) {
+    let mut new = stage.trigger();
+    new.now = after(dice.roll(3 * DAY_MS));
+    new.due_at = new.now;
+    new.expires_at = new.now.plus_millis(WAIT_MS);
+    let phases = [Phase::Before, Phase::During, Phase::After];
+    new.attribution = Attribution {
+        agent: Agent {
+            id: dice.one_of(&["", "a-1", "a-2"]),
+            name: "Sam".to_owned(),
+            ..Agent::default()
+        },
+        team: dice.one_of(&["network", "desktop"]),
+        queue: dice.one_of(&["", "vpn"]),
+        touchpoint: dice.one_of(&["closed", "shipped", ""]),
+        phase: phases[usize::try_from(dice.roll(3)).unwrap()],
+        topic: dice.one_of(&["vpn", "mail", "printer"]),
+        language: dice.one_of(&["en", "es"]),
+        ..new.attribution
+    };
+    let fate = dice.roll(10);
+    if fate < 7 {
+        new.carriage = Carriage::Answer;
+    }
+    let at = new.now.plus_millis(1_000 + dice.roll(500_000));
+    let request = stage.accept(new.clone()).await;
+    match fate {
+        0..5 => {
+            let first = digit(&request, "SM1", dice.roll(5) + 1, at);
+            stage.store.record_reply(first).await.unwrap();
+            if dice.roll(2) == 0 {
+                let second = digit(&request, "SM2", dice.roll(5) + 1, at);
+                stage.store.record_reply(second).await.unwrap();
+            }
+            for word in 0..dice.roll(3) {
+                let said = words(
+                    &request,
+                    &format!("SM{}", word + 3),
+                    &format!("thanks {word}"),
+                    at,
+                );
+                stage.store.record_reply(said).await.unwrap();
+            }
+        }
+        7 => {
+            let repeated = NewRequest {
+                conversation: new.conversation.clone(),
+                attribution: new.attribution.clone(),
+                now: new.now,
+                ..stage.trigger()
+            };
+            stage.accept(repeated).await;
+        }
+        8 => {
+            stage
+                .store
+                .cancel(stage.desk, request.id, at)
+                .await
+                .unwrap();
+        }
+        _ => {}
+    }
+}
+
+const REQUESTS: Sql = Sql::both(
+    "select id, reason, created_at, channel, team, queue, touchpoint, phase, language, agent_id, agent_name, topic, wording \
+     from requests where desk_id = $1",
+);
+const EVENTS: Sql =
+    Sql::both("select request_id, kind, entered from events where desk_id = $1 order by at");
+const RATINGS: Sql = Sql::both(
+    "select request_id, score, grade, comment, elapsed_ms from ratings where desk_id = $1",
+);
+
+/// What the rows are, request by request, in the groups of a question. Only the states entered are read from the events: a row
+/// does not tell by what it passed.
+async fn counted(stage: &Stage, question: &Question) -> BTreeMap<(Vec<String>, i64), Counts> {
+    let desk = [Value::Id(stage.desk.uuid())];
+    let mut standing = BTreeMap::new();
+    let mut entered: BTreeMap<uuid::Uuid, i64> = BTreeMap::new();
+    for event in stage.rows(EVENTS, &desk).await {
+        let id = event.id("request_id").unwrap();
+        *entered.entry(id).or_default() |= event.int("entered").unwrap();
+        match event.text("kind").unwrap().as_str() {
+            "rating.excluded" => drop(standing.insert(id, false)),
+            "rating.restored" => drop(standing.insert(id, true)),
+            _ => {}
+        }
+    }
+    let mut ratings: BTreeMap<uuid::Uuid, Row> = BTreeMap::new();
+    for rating in stage.rows(RATINGS, &desk).await {
+        ratings.insert(rating.id("request_id").unwrap(), rating);
+    }
+    let mut groups: BTreeMap<(Vec<String>, i64), Counts> = BTreeMap::new();
+    for request in stage.rows(REQUESTS, &desk).await {
+        let id = request.id("id").unwrap();
+        let text = |column| request.text(column).unwrap();
+        let agent = [text("agent_id"), text("agent_name")];
+        let agent = agent.into_iter().find(|name| !name.is_empty());
+        let place = [
+            text("channel"),
+            text("team"),
+            text("queue"),
+            text("touchpoint"),
+            text("phase"),
+            text("language"),
+            agent.unwrap_or_default(),
+            text("topic"),
+            text("wording"),
+        ];
+        let at = request.int("created_at").unwrap();
+        if !question.takes(at, &place) {
+            continue;
+        }
+        let mut counts = Counts::default();
+        for (n, state) in State::ALL.into_iter().enumerate() {
+            counts.states[n] = i64::from(entered[&id] & state.bit() != 0);
+        }
+        if counts.states[1] == 1 {
+            counts.reasons.insert(text("reason"), 1);
+        }
+        if let Some(rating) = ratings.get(&id) {
+            let score = usize::try_from(rating.int("score").unwrap() - 1).unwrap();
+            let grade = rating.text("grade").unwrap();
+            let grade = GRADES.iter().position(|known| known.as_str() == grade);
+            if standing.get(&id).copied().unwrap_or(true) {
+                counts.scores[score] = 1;
+                counts.grades[grade.unwrap()] = 1;
+            } else {
+                counts.excluded = 1;
+            }
+            counts.comments = i64::from(!rating.text("comment").unwrap().is_empty());
+            counts.times[bin(rating.int("elapsed_ms").unwrap())] = 1;
+        }
+        let by = question.by.iter().map(|by| place[by.place()].clone());
+        let slot = match question.slots {
+            Slots::None => 0,
+            Slots::Days => at - at.rem_euclid(DAY_MS),
+            Slots::Halves => at - at.rem_euclid(SLOT_MS),
+        };
+        groups.entry((by.collect(), slot)).or_default().add(&counts);
+    }
+    groups
+}
+
+async fn groups(stage: &Stage, question: &Question) -> BTreeMap<(Vec<String>, i64), Counts> {
+    let groups = stage.store.groups(stage.desk, question).await.unwrap();
+    let mut found = BTreeMap::new();
+    for group in groups.into_iter().filter(|group| !group.counts.is_empty()) {
+        let counts = Counts {
+            reasons: group
+                .counts
+                .reasons
+                .into_iter()
+                .filter(|(_, n)| *n != 0)
+                .collect(),
+            ..group.counts
+        };
+        assert_eq!(found.insert((group.by, group.slot), counts), None);
+    }
+    found
+}
+
+fn questions() -> Vec<Question> {
+    let mut all = vec![Question::default()];
+    for dimension in Dimension::ALL {
+        all.push(Question {
+            by: vec![dimension],
+            ..Question::default()
+        });
+    }
+    for slots in [Slots::Days, Slots::Halves] {
+        let by = vec![Dimension::Team, Dimension::Queue];
+        all.push(Question {
+            by,
+            slots,
+            ..Question::default()
+        });
+    }
+    let only =
+        |dimension: Dimension, word: &str| std::iter::once((dimension, word.to_owned())).collect();
+    let during = |from: i64, to: i64| (Some(after(from)), Some(after(to)));
+    for (from, to) in [
+        during(0, DAY_MS),
+        during(DAY_MS / 3, 2 * DAY_MS),
+        during(SLOT_MS, 9 * SLOT_MS),
+    ] {
+        for (by, only) in [
+            (
+                vec![Dimension::Channel, Dimension::Touchpoint],
+                only(Dimension::Team, "network"),
+            ),
+            (vec![Dimension::Agent], only(Dimension::Topic, "vpn")),
+            (
+                vec![Dimension::Topic, Dimension::Phase, Dimension::Language],
+                only(Dimension::Agent, "Sam"),
+            ),
+        ] {
+            all.push(Question {
+                by,
+                only,
+                from,
+                to,
+                slots: Slots::None,
+            });
+        }
+    }
+    for question in &mut all {
+        question.widen();
+    }
+    all
+}
+
+async fn check(stage: &Stage) {
+    for question in questions() {
+        assert_eq!(
+            groups(stage, &question).await,
+            counted(stage, &question).await,
+            "{question:?}"
+        );
+    }
+}
+
+/// As a manager would: each rating of 3 is taken out, and then every second one put back.
+macro_rules! threes {
+    ($id:literal, $kind:literal, $later:literal, $which:literal) => {
+        concat!(
+            "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, bucket, \
+             elapsed_ms, folded) select desk_id, ",
+            $id,
+            ", request_id, '",
+            $kind,
+            "', answered_at + ",
+            $later,
+            ", 'sms', '', 0, '', score, 0, 0, 0 from ratings where score = 3",
+            $which
+        )
+    };
+}
+
+const EXCLUDE: Sql = Sql::each(
+    threes!("randomblob(16)", "rating.excluded", 1, ""),
+    threes!("gen_random_uuid()", "rating.excluded", 1, ""),
+);
+const RESTORE: Sql = Sql::each(
+    threes!(
+        "randomblob(16)",
+        "rating.restored",
+        2,
+        " and elapsed_ms % 2 = 0"
+    ),
+    threes!(
+        "gen_random_uuid()",
+        "rating.restored",
+        2,
+        " and elapsed_ms % 2 = 0"
+    ),
+);
+
+async fn groups_are_what_the_rows_are(stage: Arc<Stage>) {
+    let mut dice = Dice(7);
+    for round in 0..60 {
+        something(&stage, &mut dice).await;
+        if round % 7 == 0 {
+            stage.store.fold(dice.roll(9) + 1).await.unwrap();
+        }
+    }
+    let late = after(5 * DAY_MS);
+    stage.store.expire(late, late, 20).await.unwrap();
+    check(&stage).await;
+    stage.execute(EXCLUDE).await;
+    check(&stage).await;
+    stage.store.fold(25).await.unwrap();
+    check(&stage).await;
+    stage.execute(RESTORE).await;
+    while stage.store.fold(40).await.unwrap() > 0 {
+        check(&stage).await;
+    }
+    check(&stage).await;
+    let all = stage
+        .store
+        .groups(stage.desk, &Question::default())
+        .await
+        .unwrap();
+    let all = &all[0].counts;
+    assert!(
+        all.n() > 10 && all.excluded > 0 && all.comments > 3,
+        "{all:?}"
+    );
+    assert!(
+        all.states[1] > 0 && all.states[6] > 0 && all.states[7] > 0,
+        "{all:?}"
+    );
+}
+
+async fn groups_are_of_one_instant_while_many_write_and_fold(stage: Arc<Stage>) {
+    let writing = Arc::new(AtomicUsize::new(3));
+    parallel(6, |n| {
+        let (stage, writing) = (Arc::clone(&stage), Arc::clone(&writing));
+        async move {
+            match n {
+                0..3 => {
+                    let mut dice = Dice(n as u64);
+                    for _ in 0..20 {
+                        something(&stage, &mut dice).await;
+                    }
+                    writing.fetch_sub(1, Ordering::SeqCst);
+                }
+                3..5 => {
+                    while writing.load(Ordering::SeqCst) > 0
+                        || stage.store.fold(9).await.unwrap() > 0
+                    {
+                        stage.store.fold(5).await.unwrap();
+                    }
+                }
+                _ => {
+                    let question = Question {
+                        by: vec![Dimension::Team],
+                        ..Question::default()
+                    };
+                    let mut before = 0;
+                    while writing.load(Ordering::SeqCst) > 0 {
+                        let mut triggers = 0;
+                        for (team, counts) in groups(&stage, &question).await {
+                            let answered = counts.entered(State::Answered);
+                            assert_eq!(counts.n(), answered, "{team:?} is torn: {counts:?}");
+                            triggers += counts.triggers();
+                        }
+                        assert!(triggers >= before, "from {before} to {triggers}");
+                        before = triggers;
+                    }
+                }
+            }
+        }
+    })
+    .await;
+    check(&stage).await;
+}
+
+async fn an_erased_answer_stays_in_its_group(stage: Arc<Stage>) {
+    let mut dice = Dice(3);
+    for _ in 0..20 {
+        something(&stage, &mut dice).await;
+    }
+    while stage.store.fold(100).await.unwrap() > 0 {}
+    let mut before = Vec::new();
+    for question in questions() {
+        before.push(groups(&stage, &question).await);
+    }
+    for erase in [
+        Sql::both("delete from events where folded = 1"),
+        Sql::both("update ratings set comment = ''"),
+        Sql::each(
+            "update requests set contact = x''",
+            "update requests set contact = '\\x'",
+        ),
+        Sql::both("delete from ratings"),
+        Sql::both("delete from requests"),
+    ] {
+        stage.execute(erase).await;
+    }
+    for (question, before) in questions().into_iter().zip(before) {
+        assert_eq!(groups(&stage, &question).await, before, "{question:?}");
+    }
+}

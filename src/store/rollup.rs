@@ -1,0 +1,240 @@
+//! Sums by what a desk asks about: what each event adds, folded together with the totals.
+//!
+//! A request stays in its sums for good, so whatever comes later is a delta to the same rows. Between two folds an event is
+//! pending, and `summary` reads it beside the sums; so the answer is what the rows are at every instant, whoever crashed.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::StoreError;
+use super::bulk::{Insert, insert, owned};
+use super::dialect::{Row, Sql, Value};
+use super::tx::Tx;
+use crate::domain::event::EventKind;
+use crate::domain::rating::Grade;
+use crate::domain::statistics::counts::{Counts, Happened, NUMBERS};
+use crate::domain::statistics::grouping::{LEVELS, Place};
+
+/// The columns of [`Counts::numbers`], in that order.
+pub(super) const COLUMNS: [&str; NUMBERS] = [
+    "scheduled",
+    "suppressed",
+    "sent",
+    "delivered",
+    "reached",
+    "answered",
+    "expired",
+    "cancelled",
+    "failed",
+    "s1",
+    "s2",
+    "s3",
+    "s4",
+    "s5",
+    "by_channel",
+    "by_tap",
+    "by_auto",
+    "by_suspect",
+    "taken_out",
+    "suspect",
+    "comments",
+    "t0",
+    "t1",
+    "t2",
+    "t3",
+    "t4",
+    "t5",
+    "t6",
+    "t7",
+    "t8",
+    "t9",
+    "t10",
+    "t11",
+    "t12",
+    "t13",
+    "t14",
+    "t15",
+    "t16",
+    "t17",
+    "t18",
+    "t19",
+    "t20",
+    "t21",
+];
+
+/// What a request has of every dimension, its time, and its rating's grade.
+macro_rules! place_columns {
+    () => {
+        "requests.id, requests.created_at, requests.channel, requests.team, requests.queue, requests.touchpoint, requests.phase, \
+         requests.language, case when requests.agent_id <> '' then requests.agent_id else requests.agent_name end as agent, \
+         requests.topic, requests.wording, coalesce(g.grade, '') as grade"
+    };
+}
+
+pub(super) use place_columns;
+
+macro_rules! places {
+    ($ids:literal) => {
+        concat!(
+            "select ",
+            place_columns!(),
+            " from requests left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id \
+             where requests.desk_id = $1 and requests.id in (",
+            $ids,
+            ")"
+        )
+    };
+}
+
+const PLACES: Sql = Sql::each(
+    places!("select unhex(value) from json_each($2)"),
+    places!("select cast(unnest(cast($2 as text[])) as uuid)"),
+);
+const ADD: Insert = insert!(
+    "insert into rollups (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, \
+     wording, reason, scheduled, suppressed, sent, delivered, reached, answered, expired, cancelled, failed, s1, s2, \
+     s3, s4, s5, by_channel, by_tap, by_auto, by_suspect, taken_out, suspect, comments, t0, t1, t2, t3, t4, t5, t6, \
+     t7, t8, t9, t10, t11, t12, t13, t14, t15, t16, t17, t18, t19, t20, t21)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "$1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], \
+     $10::text[], $11::text[], $12::text[], $13::text[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], \
+     $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[], \
+     $25::bigint[], $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[], $30::bigint[], $31::bigint[], \
+     $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[], \
+     $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bigint[], $44::bigint[], $45::bigint[], \
+     $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[], $50::bigint[], $51::bigint[], $52::bigint[], \
+     $53::bigint[], $54::bigint[], $55::bigint[], $56::bigint[]",
+    "",
+    " on conflict (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, wording, \
+     reason) do update set scheduled = rollups.scheduled + excluded.scheduled, suppressed = rollups.suppressed + \
+     excluded.suppressed, sent = rollups.sent + excluded.sent, delivered = rollups.delivered + excluded.delivered, \
+     reached = rollups.reached + excluded.reached, answered = rollups.answered + excluded.answered, expired = \
+     rollups.expired + excluded.expired, cancelled = rollups.cancelled + excluded.cancelled, failed = rollups.failed \
+     + excluded.failed, s1 = rollups.s1 + excluded.s1, s2 = rollups.s2 + excluded.s2, s3 = rollups.s3 + excluded.s3, \
+     s4 = rollups.s4 + excluded.s4, s5 = rollups.s5 + excluded.s5, by_channel = rollups.by_channel + \
+     excluded.by_channel, by_tap = rollups.by_tap + excluded.by_tap, by_auto = rollups.by_auto + excluded.by_auto, \
+     by_suspect = rollups.by_suspect + excluded.by_suspect, taken_out = rollups.taken_out + excluded.taken_out, \
+     suspect = rollups.suspect + excluded.suspect, comments = rollups.comments + excluded.comments, t0 = rollups.t0 + \
+     excluded.t0, t1 = rollups.t1 + excluded.t1, t2 = rollups.t2 + excluded.t2, t3 = rollups.t3 + excluded.t3, t4 = \
+     rollups.t4 + excluded.t4, t5 = rollups.t5 + excluded.t5, t6 = rollups.t6 + excluded.t6, t7 = rollups.t7 + \
+     excluded.t7, t8 = rollups.t8 + excluded.t8, t9 = rollups.t9 + excluded.t9, t10 = rollups.t10 + excluded.t10, t11 \
+     = rollups.t11 + excluded.t11, t12 = rollups.t12 + excluded.t12, t13 = rollups.t13 + excluded.t13, t14 = \
+     rollups.t14 + excluded.t14, t15 = rollups.t15 + excluded.t15, t16 = rollups.t16 + excluded.t16, t17 = \
+     rollups.t17 + excluded.t17, t18 = rollups.t18 + excluded.t18, t19 = rollups.t19 + excluded.t19, t20 = \
+     rollups.t20 + excluded.t20, t21 = rollups.t21 + excluded.t21 returning desk_id as id"
+);
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("rollup.places", PLACES),
+    ("rollup.add", ADD.one()),
+    ("rollup.add_many", ADD.many()),
+];
+
+/// Where a request is counted.
+pub(super) struct Spot {
+    pub(super) created_at: i64,
+    pub(super) place: Place,
+    pub(super) grade: Option<Grade>,
+}
+
+pub(super) fn spot(row: &Row) -> Result<Spot, StoreError> {
+    Ok(Spot {
+        created_at: row.int("created_at")?,
+        place: [
+            row.text("channel")?,
+            row.text("team")?,
+            row.text("queue")?,
+            row.text("touchpoint")?,
+            row.text("phase")?,
+            row.text("language")?,
+            row.text("agent")?,
+            row.text("topic")?,
+            row.text("wording")?,
+        ],
+        grade: Grade::parse(&row.text("grade")?),
+    })
+}
+
+/// What an event adds. Nothing if its kind is unknown here: a newer version may write what an older one reads.
+pub(super) fn delta(row: &Row, grade: Option<Grade>) -> Result<(String, Counts), StoreError> {
+    let reason = row.text("reason")?;
+    let Some(kind) = EventKind::parse(&row.text("kind")?) else {
+        return Ok((reason, Counts::default()));
+    };
+    let happened = Happened {
+        kind,
+        entered: row.int("entered")?,
+        reason: &reason,
+        score: row.int("score")?,
+        // A correction keeps the score before it where a first answer has its bucket.
+        before: row.int("bucket")?,
+        elapsed_ms: row.int("elapsed_ms")?,
+        grade,
+    };
+    let counts = Counts::of(&happened);
+    // The reason of what was asked about is no group of its own.
+    let reason = if counts.reasons.is_empty() {
+        String::new()
+    } else {
+        reason
+    };
+    Ok((reason, counts))
+}
+
+/// Desk, level, time, place and reason of a sum.
+type Key = (Uuid, i64, i64, Place, String);
+
+/// Adds what these events add, in one statement a few rows. Their rows have `desk_id`, `request_id` and what [`delta`] reads.
+pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreError> {
+    let mut requests: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    for event in events {
+        let of_desk = requests.entry(event.id("desk_id")?).or_default();
+        of_desk.push(event.id("request_id")?);
+    }
+    let mut spots: BTreeMap<(Uuid, Uuid), Spot> = BTreeMap::new();
+    for (desk, mut ids) in requests {
+        ids.sort_unstable();
+        ids.dedup();
+        let ids: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let rows = tx
+            .rows(PLACES, &[Value::Id(desk), Value::Words(&ids)])
+            .await?;
+        for row in &rows {
+            spots.insert((desk, row.id("id")?), spot(row)?);
+        }
+    }
+    // Ordered, so that two folders lock the sums in the same order and cannot deadlock.
+    let mut sums: BTreeMap<Key, Counts> = BTreeMap::new();
+    for event in events {
+        let desk = event.id("desk_id")?;
+        // An event about nobody's request, such as a wish that was brought in by hand, belongs to no group.
+        let Some(spot) = spots.get(&(desk, event.id("request_id")?)) else {
+            continue;
+        };
+        let (reason, counts) = delta(event, spot.grade)?;
+        if counts.is_empty() {
+            continue;
+        }
+        for level in LEVELS {
+            let (at, place) = level.key(spot.created_at, &spot.place);
+            let key = (desk, level.code, at, place, reason.clone());
+            sums.entry(key).or_default().add(&counts);
+        }
+    }
+    let rows: Vec<_> = sums
+        .iter()
+        .map(|((desk, level, at, place, reason), counts)| {
+            let mut values = vec![Value::Id(*desk), Value::Int(*level), Value::Int(*at)];
+            values.extend(place.iter().map(|text| Value::Text(text)));
+            values.push(Value::Text(reason));
+            values.extend(counts.numbers().map(Value::Int));
+            owned(&values)
+        })
+        .collect();
+    tx.insert_all(ADD, &rows).await?;
+    Ok(())
+}

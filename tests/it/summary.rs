@@ -1,0 +1,307 @@
+//! Results by group as a desk reads them: certainty with every score, nothing about a person out of few answers, and three
+//! response rates by name.
+
+use ::http::Method;
+use serde_json::{Value, json};
+
+use crate::story;
+use crate::support::database::Database;
+use crate::support::http;
+use crate::support::stage::{Stage, desk};
+
+/// A chat that ends, with its answer if there is one.
+pub(crate) async fn chat(
+    stage: &Stage,
+    conversation: &str,
+    about: Value,
+    score: Option<u8>,
+) -> String {
+    let mut body = json!({"channel": "chat", "to": format!("visitor-{conversation}"), "conversation": conversation});
+    for (key, value) in about.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    let asked = stage.trigger(&body).await.json();
+    if let (Some(score), Some(token)) = (score, asked["token"].as_str()) {
+        let url = format!("{}/w/{token}", stage.url);
+        let answer = http::post_json(&url, &[], &json!({"score": score})).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    asked["id"].as_str().unwrap().to_owned()
+}
+
+async fn refused(stage: &Stage, query: &str) -> Value {
+    let bearer = format!("Bearer {}", stage.key);
+    let url = format!("{}/v1/summary{query}", stage.url);
+    let answer = http::send(Method::GET, &url, &[("authorization", &bearer)], "").await;
+    assert_eq!(answer.status, 400, "{query}: {answer:?}");
+    answer.json()
+}
+
+fn group<'a>(summary: &'a Value, by: &Value) -> &'a Value {
+    let mut groups = summary["groups"].as_array().unwrap().iter();
+    groups
+        .find(|group| group["by"] == *by)
+        .unwrap_or_else(|| panic!("{by} in {summary}"))
+}
+
+story!(
+    a_score_is_shown_with_its_certainty,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let nothing = stage.api("/v1/summary").await;
+        assert_eq!(nothing["groups"], json!([]));
+        assert_eq!(nothing["total"]["ratings"]["n"], 0);
+        assert_eq!(
+            nothing["total"]["ratings"]["csat"],
+            Value::Null,
+            "no ratings yet is not zero"
+        );
+
+        for (n, score) in [5, 5, 4, 4, 3, 2, 1, 5].into_iter().enumerate() {
+            let team = if n < 5 { "network" } else { "desktop" };
+            chat(
+                &stage,
+                &format!("INC-{n}"),
+                json!({"team": team}),
+                Some(score),
+            )
+            .await;
+        }
+        for n in 8..12 {
+            chat(
+                &stage,
+                &format!("INC-{n}"),
+                json!({"team": "network"}),
+                None,
+            )
+            .await;
+        }
+        let again = json!({"channel": "chat", "to": "somebody", "conversation": "INC-0", "team": "network"});
+        assert_eq!(stage.trigger(&again).await.json()["reason"], "duplicate");
+
+        // The same before and after what is pending is folded.
+        for _ in 0..2 {
+            let summary = stage.api("/v1/summary?group_by=team,channel").await;
+            let network = group(&summary, &json!({"team": "network", "channel": "chat"}));
+            let (asked, ratings) = (&network["asked"], &network["ratings"]);
+            assert_eq!(
+                (&asked["triggers"], &asked["requested"]),
+                (&json!(10), &json!(9))
+            );
+            assert_eq!(asked["suppressed_by"], json!({"duplicate": 1}));
+            assert_eq!(asked["answered"], 5);
+            assert_eq!(
+                ratings["counts"],
+                json!({"1": 0, "2": 0, "3": 1, "4": 2, "5": 2})
+            );
+            // Wilson's interval of 4 out of 5.
+            assert_eq!(
+                ratings["csat"],
+                json!({"value": 80.0, "low": 37.55, "high": 96.38})
+            );
+            assert_eq!(ratings["bounds"]["silent"], 4);
+            assert_eq!(ratings["bounds"]["csat_if_unhappy"], 44.44);
+            assert_eq!(ratings["grades"]["channel"], 5);
+            assert_eq!(network["response"]["of_requested"]["value"], 55.56);
+            let desktop = group(&summary, &json!({"team": "desktop", "channel": "chat"}));
+            assert_eq!(desktop["ratings"]["dsat"]["value"], 66.67);
+            assert_eq!(summary["total"]["ratings"]["n"], 8);
+            while stage.app.journey.tidy().await.unwrap().1 > 0 {}
+        }
+
+        let compared = stage
+            .api("/v1/summary/compare?team=network&versus_team=desktop")
+            .await;
+        assert_eq!(compared["first"]["ratings"]["n"], 5);
+        assert_eq!(compared["difference"]["csat"]["value"], 46.67);
+        assert_eq!(compared["difference"]["beyond_chance"], false);
+        assert!(
+            compared["difference"]["sentence"]
+                .as_str()
+                .unwrap()
+                .starts_with("Chance alone")
+        );
+        let few = stage.api("/v1/summary?group_by=team&minimum=4").await;
+        let desktop = group(&few, &json!({"team": "desktop"}));
+        assert_eq!(
+            (&desktop["insufficient"], &desktop["ratings"]),
+            (&json!(true), &Value::Null)
+        );
+        assert_eq!(
+            desktop["asked"]["answered"], 3,
+            "what was asked is no secret"
+        );
+
+        // Another desk sees nothing of it.
+        let (_, key) = desk(&stage.app, "other", "Other").await;
+        let bearer = format!("Bearer {key}");
+        let url = format!("{}/v1/summary", stage.url);
+        let other = http::send(Method::GET, &url, &[("authorization", &bearer)], "").await;
+        assert_eq!(other.json()["total"]["asked"]["triggers"], 0);
+        stage.finish().await;
+    }
+);
+
+story!(
+    what_names_an_agent_is_not_shown_for_few_answers,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let mut n = 0;
+        for (agent, count) in [("a-1", 9), ("a-2", 6), ("a-3", 2), ("a-4", 7)] {
+            for _ in 0..count {
+                n += 1;
+                let about = json!({"agent": {"id": agent}, "team": "network"});
+                chat(&stage, &format!("INC-{n}"), about, Some(4)).await;
+            }
+        }
+        let summary = stage.api("/v1/summary?group_by=agent").await;
+        let hidden: Vec<&str> = summary["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|group| group["insufficient"] == true)
+            .map(|group| group["by"]["agent"].as_str().unwrap())
+            .collect();
+        // With one agent hidden alone, the whole less all others would be that agent.
+        assert_eq!(hidden, ["a-2", "a-3"]);
+        assert_eq!(summary["minimum"], 5);
+        assert_eq!(summary["total"]["ratings"]["n"], 24);
+        let one = stage.api("/v1/summary?agent=a-3&minimum=1").await;
+        assert_eq!(
+            (&one["total"]["ratings"], &one["total"]["insufficient"]),
+            (&Value::Null, &json!(true))
+        );
+        let compared = stage
+            .api("/v1/summary/compare?agent=a-1&versus_agent=a-3")
+            .await;
+        assert_eq!(compared["difference"], Value::Null);
+        stage.finish().await;
+    }
+);
+
+story!(
+    nobody_chooses_unseen_who_is_asked,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let mut n = 0;
+        for agent in ["a-1", "a-2", "a-3", "a-4"] {
+            for at in 0..25 {
+                n += 1;
+                let mut about = json!({"agent": {"id": agent}});
+                // This one knows of an outage whenever it suits.
+                if agent == "a-3" && at % 5 != 0 {
+                    about["context"] = json!({"hold": true});
+                }
+                chat(
+                    &stage,
+                    &format!("INC-{n}"),
+                    about,
+                    (at % 3 == 0).then_some(5),
+                )
+                .await;
+            }
+        }
+        let agents = stage.api("/v1/summary/agents").await["agents"].clone();
+        for agent in agents.as_array().unwrap() {
+            assert_eq!(agent["asked"]["triggers"], 25);
+            let outliers: Vec<&Value> = agent["outliers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| &one["share"])
+                .collect();
+            if agent["agent"] == "a-3" {
+                assert_eq!(outliers, ["requested"]);
+                assert_eq!(agent["asked"]["suppressed_by"], json!({"context_hold": 20}));
+                assert_eq!(agent["outliers"][0]["others"], 100.0);
+            } else {
+                assert!(outliers.is_empty(), "{agent}");
+            }
+        }
+        stage.finish().await;
+    }
+);
+
+story!(
+    days_are_those_of_the_time_zone,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        // The stage's clock stands at 18:00 UTC on 2026-11-21, a Saturday.
+        let now = stage.now().to_rfc3339();
+        for hour in 0..12 {
+            chat(
+                &stage,
+                &format!("INC-{hour}"),
+                json!({"touchpoint": "closed"}),
+                Some(5),
+            )
+            .await;
+            stage.pass(3600);
+        }
+        let days = async |query: &str| {
+            let summary = stage.api(&format!("/v1/summary?{query}")).await;
+            let groups = summary["groups"].as_array().unwrap().clone();
+            groups
+                .into_iter()
+                .map(|group| {
+                    let key = if group["by"]["day"].is_null() {
+                        "week"
+                    } else {
+                        "day"
+                    };
+                    (
+                        group["by"][key].as_str().unwrap().to_owned(),
+                        group["ratings"]["n"].as_i64().unwrap(),
+                    )
+                })
+                .collect::<Vec<_>>()
+        };
+        let date = |day: &str| now[..8].to_owned() + day;
+        let split = |first: i64| vec![(date("21"), first), (date("22"), 12 - first)];
+        assert!(now.starts_with("2026-11-21T18:00"), "{now}");
+        assert_eq!(days("group_by=day").await, split(6));
+        assert_eq!(
+            days("group_by=day&timezone=America/New_York").await,
+            split(11)
+        );
+        // India's midnight is at 18:30 UTC.
+        assert_eq!(days("group_by=day&timezone=Asia/Kolkata").await, split(1));
+        assert_eq!(days("group_by=week").await, [(date("16"), 12)]);
+        assert_eq!(
+            days("group_by=week&timezone=Pacific/Auckland").await,
+            [(date("16"), 12)]
+        );
+        let since = "group_by=day&from=2026-11-21T20:15:00Z&to=2026-11-22T02:00:00Z";
+        assert_eq!(days(since).await, [(date("21"), 4), (date("22"), 2)]);
+        let widened = stage.api(&format!("/v1/summary?{since}")).await;
+        assert_eq!(widened["from"], "2026-11-21T20:00:00.000Z");
+        for (query, field) in [
+            ("?group_by=colour", "group_by"),
+            ("?group_by=day,week", "group_by"),
+            ("?group_by=team,team", "group_by"),
+            ("?group_by=team,queue,phase,day", "group_by"),
+            ("?timezone=Mars", "timezone"),
+            ("?group_by=agent,day&timezone=Asia/Tokyo", "timezone"),
+            ("?from=yesterday", "from"),
+            ("?minimum=-1", "minimum"),
+            ("?team=%00", "team"),
+            ("/compare?team=a", "versus_from"),
+            ("/compare?versus_team=a&group_by=team", "group_by"),
+            ("/agents?group_by=team", "group_by"),
+        ] {
+            assert_eq!(refused(&stage, query).await["field"], field, "{query}");
+        }
+        for query in [
+            "?colour=red",
+            "/compare?versus_colour=red",
+            "/agents?colour=red",
+        ] {
+            assert_eq!(
+                refused(&stage, query).await["code"],
+                "invalid_parameter",
+                "{query}"
+            );
+        }
+        stage.finish().await;
+    }
+);
