@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use ::http::Method;
 use onefive::clock::{Clock as _, SystemEntropy, random};
 use onefive::domain::desk::{ApiKey, KeyText, Scope};
 use onefive::domain::id::KeyId;
