@@ -18,7 +18,7 @@ use super::visitor::{self, Visiting};
 use super::{Doors, Path, body, header_text};
 use crate::channel::wording::{self, Wording};
 use crate::domain::grade::Proof;
-use crate::domain::rating::{Score, ScoreError};
+use crate::domain::rating::{Score, ScoreError, clean_comment};
 use crate::domain::view::ViewKind;
 use crate::journey::{Opened, Posted, PressError, Pressed, Shown};
 use crate::web::{self, MessagePage, Page, PageTexts, RatingPage, RatingState};
@@ -191,7 +191,7 @@ fn answer(opened: &Opened, pressed: &Pressed, score: Score, comment: &str) -> se
         }
         // Whoever it was is thanked, and not told what we think of them.
         None if pressed.held => json!({
-            "state": "answered", "score": score, "comment": comment.trim(),
+            "state": "answered", "score": score, "comment": clean_comment(comment),
             "message": words.with_score(&texts.thanks, score.get()), "repeated": false, "view": pressed.view,
         }),
         Some(_) | None => json!({ "state": "closed", "message": texts.closed }),

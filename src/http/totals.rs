@@ -16,6 +16,8 @@ use crate::domain::statistics::{ANSWER_SECONDS, Total};
 use crate::domain::time::Timestamp;
 use crate::store::Backlog;
 
+mod held;
+
 /// Places (a desk's touchpoint in a channel) with series of their own. A place has at most 31 series, and 10,000 are what one
 /// scrape should have.
 const PLACES_MAX: usize = 300;
@@ -34,8 +36,6 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
     let mut opt_outs: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut unrecognized: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut lost: BTreeMap<Labels, i64> = BTreeMap::new();
-    let mut held: BTreeMap<Labels, i64> = BTreeMap::new();
-    let mut noted: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut answers: BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)> = BTreeMap::new();
     for total in totals {
         let (desk, touchpoint) = places.of(total);
@@ -50,12 +50,6 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             *requests.entry(labels).or_default() += total.count;
         }
         lost.entry(short.clone()).or_default();
-        for grade in ["auto", "suspect"] {
-            held.entry(with(&short, &[("grade", grade)])).or_default();
-        }
-        for act in ["excluded", "restored"] {
-            noted.entry(with(&short, &[("act", act)])).or_default();
-        }
         // All five from the start: a counter that first appears as 1 has no increase that Prometheus could see.
         for score in ["1", "2", "3", "4", "5"] {
             ratings.entry(with(&base, &[("score", score)])).or_default();
@@ -78,24 +72,6 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             EventKind::ContactOptedOut => *opt_outs.entry(short).or_default() += total.count,
             EventKind::ReplyUnrecognized => *unrecognized.entry(short).or_default() += total.count,
             EventKind::DeliveryLost => *lost.entry(short).or_default() += total.count,
-            EventKind::RatingAuto => {
-                *held.entry(with(&short, &[("grade", "auto")])).or_default() += total.count;
-            }
-            EventKind::RatingSuspect => {
-                *held
-                    .entry(with(&short, &[("grade", "suspect")]))
-                    .or_default() += total.count;
-            }
-            EventKind::RatingExcluded => {
-                *noted
-                    .entry(with(&short, &[("act", "excluded")]))
-                    .or_default() += total.count;
-            }
-            EventKind::RatingRestored => {
-                *noted
-                    .entry(with(&short, &[("act", "restored")]))
-                    .or_default() += total.count;
-            }
             EventKind::RequestScheduled
             | EventKind::RequestSuppressed
             | EventKind::RequestSent
@@ -109,6 +85,10 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             | EventKind::FollowUpTaken
             | EventKind::FollowUpTold
             | EventKind::FollowUpClosed
+            | EventKind::RatingAuto
+            | EventKind::RatingSuspect
+            | EventKind::RatingExcluded
+            | EventKind::RatingRestored
             | EventKind::ContactOptedIn => {}
         }
     }
@@ -148,17 +128,8 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             "Deliveries given up because nobody could tell whether they happened. Late evidence still turns one; how many are lost now is onefive_deliveries.",
             lost,
         ),
-        counters(
-            "onefive_held_answers_total",
-            "Answers that no person is known to have given, kept and not counted, by grade.",
-            held,
-        ),
-        counters(
-            "onefive_rating_notes_total",
-            "What managers did to ratings: excluded with a reason, or restored, by act.",
-            noted,
-        ),
     ];
+    families.extend(held::families(totals));
     families.retain(|family| !family.get_metric().is_empty());
     families.extend(gauges(backlog, now));
     families

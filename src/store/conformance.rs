@@ -47,6 +47,7 @@ mod carrying;
 mod desks;
 mod ending;
 mod guarding;
+mod held;
 mod listing;
 mod opting_out;
 mod pairs;

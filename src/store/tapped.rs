@@ -63,9 +63,10 @@ impl<'a> Weighed<'a> {
         if stranger && new.reply.grade.is_human() {
             weighed.new.to_mut().reply.grade = Grade::Suspect;
             weighed.counts_as = Grade::Suspect;
-            weighed.signs = format!("{} another_client", weighed.signs)
-                .trim_start()
-                .to_owned();
+            if !weighed.signs.is_empty() {
+                weighed.signs.push(' ');
+            }
+            weighed.signs.push_str("another_client");
         }
         if answers.count_auto && new.reply.grade == Grade::Auto && rating.is_none() {
             weighed.counts_as = Grade::Tap;

@@ -93,9 +93,11 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
 #[async_trait]
 impl Views for SqlStore {
     async fn record_view(&self, new: NewView) -> Result<(), StoreError> {
-        match self.write(Write::View(Box::new(new))).await? {
-            Written::Viewed => Ok(()),
-            other => Err(wrong(&other)),
+        let written = self.write(Write::View(Box::new(new))).await?;
+        if matches!(written, Written::Viewed) {
+            Ok(())
+        } else {
+            Err(wrong())
         }
     }
 
@@ -106,9 +108,11 @@ impl Views for SqlStore {
     }
 
     async fn record_tap(&self, new: NewReply, tap: Tap) -> Result<Option<Replied>, StoreError> {
-        match self.write(Write::Tap(Box::new((new, tap)))).await? {
-            Written::Replied(replied) => Ok(replied.map(|boxed| *boxed)),
-            other => Err(wrong(&other)),
+        let written = self.write(Write::Tap(Box::new((new, tap)))).await?;
+        if let Written::Replied(replied) = written {
+            Ok(replied.map(|boxed| *boxed))
+        } else {
+            Err(wrong())
         }
     }
 }
@@ -180,8 +184,8 @@ impl Inner {
 }
 
 /// A write answers with its own kind; anything else is a mistake in `Inner::apply`.
-fn wrong(written: &Written) -> StoreError {
-    StoreError::Corrupt(format!("a write was answered with {written:?}"))
+fn wrong() -> StoreError {
+    StoreError::Corrupt("a write was answered as another one".to_owned())
 }
 
 fn key(row: &Row, column: &'static str) -> Result<ClientKey, StoreError> {

@@ -185,6 +185,7 @@ story!(
             .unwrap()
             .clone();
         stage.deliver().await;
+        stage.pass(60);
         let mint = &stage.app.journey.mint;
         let link = |at: usize| mint.link(ids[at]["id"].as_str().unwrap().parse().unwrap());
         let (token, other) = (link(0), link(1));
@@ -295,6 +296,7 @@ story!(
             assert_eq!(page.status, 200, "{query}: {}", page.body);
         }
         assert_eq!(stage.database.rows().await, before);
+        stage.pass(5);
         let fields = [
             ("view", view.as_str()),
             ("score", "5"),

@@ -16,7 +16,10 @@ const WORDS: [&str; 5] = ["very poor", "poor", "okay", "good", "excellent"];
 async fn mailed(stage: &Stage) -> (String, Received) {
     let id = stage.ask("email", BEN, "T-1").await;
     assert_eq!(stage.deliver().await, 1);
-    (id, stage.mail.wait_for(1).await.remove(0))
+    let mail = stage.mail.wait_for(1).await.remove(0);
+    // Nobody reads a mail in the second in which it comes.
+    stage.pass(60);
+    (id, mail)
 }
 
 /// The addresses of the mail's links to the rating page, as they stand in the HTML part.
@@ -230,16 +233,25 @@ story!(
         let (id, mail) = mailed(&stage).await;
         let url = page_url(&stage, &mail);
         let view = view(&get(&url).await);
-        let answer = submit(&url, &view, "2", "").await;
-        assert_eq!(answer.json()["state"], "answered");
+        stage.pass(5);
+        let answer = submit(&url, &view, "2", "").await.json();
+        assert_eq!(answer["state"], "answered");
         stage.pass(15 * 60);
-        let answer = submit(&url, &view, "5", "found it").await.json();
+        // Each value is good for one post, and its answer brings the next.
+        let used = submit(&url, &view, "5", "found it").await.json();
+        assert_eq!(
+            json!([used["score"], used["repeated"], used["view"]]),
+            json!([2, true, answer["view"]])
+        );
+        let next = answer["view"].as_str().unwrap();
+        let answer = submit(&url, next, "5", "found it").await.json();
         assert_eq!(
             json!([answer["state"], answer["score"], answer["comment"]]),
             json!(["answered", 5, "found it"])
         );
         stage.pass(1);
-        assert_eq!(submit(&url, &view, "1", "").await.json()["state"], "closed");
+        let next = answer["view"].as_str().unwrap();
+        assert_eq!(submit(&url, next, "1", "").await.json()["state"], "closed");
         assert!(
             !get(&url).await.body.contains("<form"),
             "the page takes no more answers"
@@ -279,6 +291,7 @@ story!(
             );
         }
         // A page that posts by itself says so; it is kept, and moves nothing.
+        stage.pass(5);
         let auto = [("view", good.as_str()), ("event", "none"), ("score", "1")];
         assert_eq!(post_form(&url, &auto, "text/html").await.status, 303);
         assert_eq!(stage.request(&id).await["state"], "sent");
@@ -293,6 +306,7 @@ story!(
         stage.pass(86_401);
         assert_eq!(submit(&url, &good, "5", "").await.status, 400);
         let fresh = view(&get(&url).await);
+        stage.pass(5);
         assert_eq!(
             submit(&url, &fresh, "5", "").await.json()["state"],
             "answered"

@@ -27,6 +27,8 @@ METRICS = {
     # Totals of the whole database.
     "onefive_requests_total": {"desk", "channel", "touchpoint", "state", "reason"},
     "onefive_ratings_total": {"desk", "channel", "touchpoint", "score"},
+    "onefive_held_answers_total": {"desk", "channel", "grade"},
+    "onefive_rating_notes_total": {"desk", "channel", "act"},
     "onefive_rating_changes_total": {"desk", "channel", "touchpoint"},
     "onefive_opt_outs_total": {"desk", "channel"},
     "onefive_replies_unrecognized_total": {"desk", "channel"},

@@ -1,10 +1,5 @@
 //! `/v1/summary`: what the answers come to, by group, with its certainty.
 
-#![expect(
-    unused_qualifications,
-    reason = "the macro that documents a path writes its parameters' type twice"
-)]
-
 use std::collections::BTreeMap;
 
 use axum::Json;

@@ -7,4 +7,5 @@ mod docs;
 mod looks;
 mod rating;
 mod sandbox;
+mod scanner;
 mod widget;

@@ -147,6 +147,7 @@ async fn without_javascript_the_button_answers_and_a_reload_does_not_repeat_it()
     browser.goto(&format!("{page}?s=4")).await;
     browser.click(".question").await;
     assert_eq!(sandbox.replies().await, 0, "no script saw the touch");
+    sandbox.pass(5);
     browser.click("#rating button").await;
     browser
         .until("document.querySelector('#note')?.textContent.includes('4 (good)')")
@@ -162,6 +163,7 @@ async fn without_javascript_the_button_answers_and_a_reload_does_not_repeat_it()
     assert_eq!(sandbox.rating().await, Some(tap(4, "")));
 
     browser.write("#comment", "Über alles zufrieden").await;
+    sandbox.pass(5);
     browser.click("#rating button").await;
     browser
         .until("document.querySelector('#comment').defaultValue === 'Über alles zufrieden'")

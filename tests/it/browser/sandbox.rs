@@ -84,7 +84,7 @@ async fn chat(browser: &Browser) {
 }
 
 /// Opens the link of the mail in its new tab, answers there with one tap, and comes back.
-async fn mail(browser: &Browser) {
+async fn mail(sandbox: &Sandbox, browser: &Browser) {
     browser.click("[data-end=email]").await;
     browser
         .until(
@@ -92,6 +92,8 @@ async fn mail(browser: &Browser) {
         )
         .await;
     browser.shot("sandbox-mail").await;
+    // Nobody reads a mail in the second in which it comes.
+    sandbox.pass(60);
     let home = browser.client.window().await.unwrap();
     browser.click("#tabs [data-part=text]").await;
     browser.click("#plain a[href*='s=4']").await;
@@ -122,7 +124,7 @@ async fn all_four(look: Look) {
     text_message(&browser).await;
     call(&browser).await;
     chat(&browser).await;
-    mail(&browser).await;
+    mail(&sandbox, &browser).await;
     for channel in ["sms", "voice", "chat", "email"] {
         browser.until(&counts(channel, 1, 1)).await;
     }

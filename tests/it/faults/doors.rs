@@ -417,9 +417,11 @@ story!(
             let mut links = links.map(|part| part.split_once('"').unwrap().0);
             let link = links.find(|url| url.starts_with(&format!("{PUBLIC_URL}/r/")));
             let url = stage.real(link.unwrap().split_once('?').unwrap().0);
+            stage.pass(60);
             let page = plain::get(&url).await.body;
             let view = page.split_once("name=\"view\" value=\"").unwrap().1;
             let view = view.split_once('"').unwrap().0.to_owned();
+            stage.pass(60);
             let mut posts = JoinSet::new();
             for post in 0..POSTS {
                 let (url, view, score) = (url.clone(), view.clone(), (post % 5 + 1).to_string());

@@ -25,8 +25,12 @@ static SEATS: Semaphore = Semaphore::const_new(2);
 static AXE: LazyLock<String> =
     LazyLock::new(|| std::fs::read_to_string(part("ONEFIVE_TEST_AXE")).unwrap());
 
+/// What a person's browser says that it is.
+pub(crate) const PERSON: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+
 /// How the browser looks at pages.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(crate) struct Look {
     /// The width of the page in CSS pixels.
     pub(crate) width: u32,
@@ -36,6 +40,10 @@ pub(crate) struct Look {
     pub(crate) dark: bool,
     /// Whether the scripts of pages arrive.
     pub(crate) javascript: bool,
+    /// Whether it says that a program drives it, as the browsers of link scanners do.
+    pub(crate) driven: bool,
+    /// Whether it keeps cookies.
+    pub(crate) cookies: bool,
 }
 
 impl Look {
@@ -45,6 +53,8 @@ impl Look {
         height: 844,
         dark: false,
         javascript: true,
+        driven: false,
+        cookies: true,
     };
     /// A desktop.
     pub(crate) const DESKTOP: Self = Self {
@@ -52,11 +62,29 @@ impl Look {
         height: 900,
         dark: false,
         javascript: true,
+        driven: false,
+        cookies: true,
     };
 
     /// The same in dark colours.
     pub(crate) const fn dark(self) -> Self {
         Self { dark: true, ..self }
+    }
+
+    /// The same as a program's browser.
+    pub(crate) const fn driven(self) -> Self {
+        Self {
+            driven: true,
+            ..self
+        }
+    }
+
+    /// The same without cookies.
+    pub(crate) const fn without_cookies(self) -> Self {
+        Self {
+            cookies: false,
+            ..self
+        }
     }
 
     /// The same without scripts.
@@ -91,12 +119,20 @@ impl Look {
         ]
         .map(str::to_owned)
         .to_vec();
+        if !self.driven {
+            // A person's browser has a window and is driven by nobody: the driver's marks are taken off again.
+            args.push("--disable-blink-features=AutomationControlled".to_owned());
+            args.push(format!("--user-agent={PERSON}"));
+        }
         args.push(format!("--user-data-dir={}", profile.display()));
         args.push(format!("--window-size={},{}", self.width, self.height));
         if self.dark {
             args.push("--blink-settings=preferredColorScheme=0".to_owned());
         }
         let mut options = json!({"binary": part("ONEFIVE_TEST_CHROMIUM"), "args": args});
+        if !self.cookies {
+            options["prefs"] = json!({"profile.default_content_setting_values.cookies": 2});
+        }
         if self.width < 600 {
             options["mobileEmulation"] = json!({"deviceMetrics":
                 {"width": self.width, "height": self.height, "pixelRatio": 1.0, "touch": true, "mobile": true}});

@@ -14,6 +14,7 @@ pub(crate) mod replica;
 pub(crate) mod returned;
 pub(crate) mod sandbox;
 pub(crate) mod stage;
+pub(crate) mod surfer;
 pub(crate) mod twilio;
 pub(crate) mod way;
 

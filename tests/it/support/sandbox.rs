@@ -131,6 +131,8 @@ impl Sandbox {
             }
         });
         let text = arrived.await.expect("the mail arrives in the sandbox");
+        // Nobody reads a mail in the second in which it comes.
+        self.pass(60);
         let link = text
             .split_whitespace()
             .find(|word| word.contains("/r/"))

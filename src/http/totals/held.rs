@@ -1,0 +1,48 @@
+//! Counters of answers that are kept and not counted, and of what managers did to ratings.
+
+use std::collections::BTreeMap;
+
+use prometheus::proto::MetricFamily;
+
+use super::{Labels, Places, counters, with};
+use crate::domain::event::EventKind;
+use crate::domain::statistics::Total;
+
+/// The two families; empty ones where nothing was counted yet.
+pub(super) fn families(totals: &[Total]) -> [MetricFamily; 2] {
+    let mut places = Places::default();
+    let mut held: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut noted: BTreeMap<Labels, i64> = BTreeMap::new();
+    for total in totals {
+        let (desk, _) = places.of(total);
+        let channel = total.channel.as_str().to_owned();
+        let short: Labels = vec![("desk", desk), ("channel", channel)];
+        for (kind, grade) in [
+            (EventKind::RatingAuto, "auto"),
+            (EventKind::RatingSuspect, "suspect"),
+        ] {
+            let count = if kind == total.kind { total.count } else { 0 };
+            // From the start: a counter that first appears as 1 has no increase that Prometheus could see.
+            *held.entry(with(&short, &[("grade", grade)])).or_default() += count;
+        }
+        for (kind, act) in [
+            (EventKind::RatingExcluded, "excluded"),
+            (EventKind::RatingRestored, "restored"),
+        ] {
+            let count = if kind == total.kind { total.count } else { 0 };
+            *noted.entry(with(&short, &[("act", act)])).or_default() += count;
+        }
+    }
+    [
+        counters(
+            "onefive_held_answers_total",
+            "Answers that no person is known to have given, kept and not counted, by grade.",
+            held,
+        ),
+        counters(
+            "onefive_rating_notes_total",
+            "What managers did to ratings: excluded with a reason, or restored.",
+            noted,
+        ),
+    ]
+}
