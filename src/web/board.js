@@ -253,7 +253,9 @@
       again = false;
       const began = performance.now();
       try {
-        show(await ask());
+        const answers = await ask();
+        if (stop.signal.aborted) return;
+        show(answers);
         if (live !== "live") lamp(live === "starting" ? "starting" : "poll", live === "starting" ? "Connecting" : `Every ${pollEvery / 1000} seconds`);
         else lamp("live", "Live");
       } catch (error) {
@@ -263,6 +265,7 @@
           return refresh();
         }
         if (denied[error.status]) return door(denied[error.status]);
+        if (!(error instanceof board.Refused)) console.error(error);
         lamp("offline", error.status ? "Service in trouble" : "Offline");
       }
       busy = false;

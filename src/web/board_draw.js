@@ -73,7 +73,7 @@
       return element("tr", {},
         element("th", { scope: "row" }, element("b", { textContent: value }), words.scores[value]),
         element("td", {}, bar(part, words.tone(value))),
-        element("td", { className: "n", textContent: words.count(n), data: { score: value } }),
+        element("td", { className: "n", textContent: total.insufficient ? "–" : words.count(n), data: { score: value } }),
         element("td", { className: "share", textContent: ratings.n ? words.percent(part) : "–" }));
     });
     const head = element("thead", { className: "unseen" }, element("tr", {}, column("Rating"), column("Bar"), column("Count"), column("Share")));

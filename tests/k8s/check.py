@@ -35,6 +35,8 @@ METRICS = {
     "onefive_deliveries": {"state"},
     "onefive_deliveries_lost_total": {"desk", "channel"},
     "onefive_delivery_queue_seconds": set(),
+    "onefive_held_answers_total": {"desk", "channel", "grade"},
+    "onefive_rating_notes_total": {"desk", "channel", "act"},
     # Each process.
     "onefive_http_requests_total": {"route", "method", "status"},
     "onefive_http_connections": set(),
@@ -48,6 +50,11 @@ METRICS = {
     "onefive_replies_reconciled_total": {"provider"},
     "onefive_ceiling_refusals_total": {"ceiling"},
     "onefive_invariant_violations": {"invariant"},
+    "onefive_published_total": {"sink", "result"},
+    "onefive_outbox_oldest_seconds": set(),
+    "onefive_sink_down": {"sink"},
+    "onefive_webhooks": {"state"},
+    "onefive_event_readers": set(),
     "onefive_database_connections": {"state"},
     "onefive_sqlite_wal_bytes": set(),
     "onefive_build_info": {"version"},
@@ -62,6 +69,7 @@ METRICS = {
 HISTOGRAMS = {
     "onefive_answer_seconds": {"desk", "channel", "touchpoint"},
     "onefive_http_request_seconds": {"route"},
+    "onefive_publish_seconds": {"sink"},
 }
 for name, labels in HISTOGRAMS.items():
     METRICS[name + "_bucket"] = labels | {"le"}
@@ -434,6 +442,8 @@ def main():
     dashboards = {overlay: overlay_checks(checks, overlay, options.kubectl, options.onefive) for overlay in OVERLAYS}
     for overlay, texts in dashboards.items():
         checks.say(f"{overlay}: carries the dashboard", len(texts) != 1 and f"{len(texts)} dashboards")
+    made = subprocess.run([sys.executable, ROOT / "k8s/dashboards/make.py", "--check"], capture_output=True, text=True, check=False)
+    checks.say("dashboard: the file is what its table of panels makes", made.returncode and made.stderr.strip())
     dashboard_checks(checks, (ROOT / "k8s/dashboards/onefive.json").read_text(encoding="utf-8"), options.promtool)
     print(f"k8s: {checks.passed} passed, {checks.failed} failed")
     return 1 if checks.failed else 0
