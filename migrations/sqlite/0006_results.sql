@@ -90,3 +90,8 @@ create table follow_ups (
 
 -- One open follow-up a rating; also finds it when the score is corrected. As large as what is open.
 create unique index follow_ups_open on follow_ups (desk_id, rating_id) where state <> 'closed';
+-- Pages of those in one state: open ones are few among closed ones.
+create index follow_ups_state on follow_ups (desk_id, state, id);
+
+-- Since when the totals count. Moved by whoever puts the database back from a copy.
+insert into duties (name, owner, until, fence, mark) values ('epoch', '', 0, 0, cast(strftime('%s', 'now') as integer) * 1000);

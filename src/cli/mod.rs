@@ -12,6 +12,7 @@ mod demo;
 mod desk;
 mod key;
 mod migrate;
+mod restored;
 mod serve;
 
 /// Asks customers for a rating from 1 to 5, in the channel that their conversation took place in.
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Bring the database's schema up to date
     Migrate(Settings),
+    /// Say that the database was put back from a copy: totals count from now on
+    Restored(Settings),
     /// Read and check all settings without connecting anywhere
     CheckConfig(check_config::Arguments),
     /// Add and list desks
@@ -100,6 +103,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve(settings) => serve::run(&settings.load()?).await,
         Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Migrate(settings) => migrate::run(&settings.load()?).await,
+        Command::Restored(settings) => restored::run(&settings.load()?).await,
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Desk(arguments) => desk::run(arguments).await,
         Command::Key(arguments) => key::run(arguments).await,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use super::follow_up::LowScores;
 use super::grade::AnswerSettings;
 use super::id::{DeskId, KeyId};
 use super::policy::Rules;
@@ -44,6 +45,8 @@ pub struct DeskSettings {
     pub rules: Rules,
     /// What is set about answers.
     pub answers: AnswerSettings,
+    /// When a score is low.
+    pub low_scores: LowScores,
 }
 
 impl DeskSettings {
@@ -64,7 +67,8 @@ impl DeskSettings {
         language("language", &self.language)?;
         timezone("timezone", &self.timezone)?;
         self.rules.check("rules.")?;
-        self.answers.check("answers.")
+        self.answers.check("answers.")?;
+        self.low_scores.check("low_scores")
     }
 }
 

@@ -80,6 +80,8 @@ ids! {
     EventId = "evt";
     /// One address that a desk wants its events sent to.
     WebhookId = "whk";
+    /// What is done about one low score.
+    FollowUpId = "fol";
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod contact;
 pub mod delivery;
 pub mod desk;
 pub mod event;
+pub mod follow_up;
 pub mod grade;
 pub mod id;
 pub mod notice;

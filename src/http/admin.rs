@@ -12,7 +12,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts};
 
 use super::error::Problem;
-use super::{Doors, totals};
+use super::{Doors, cared, totals};
 use crate::domain::desk::{Desk, Scope};
 use crate::store::Condition;
 
@@ -70,8 +70,14 @@ async fn allow(doors: &Doors, headers: &HeaderMap) -> Result<Option<Arc<Desk>>, 
 async fn database(doors: &Doors, desk: Option<&Desk>) -> Result<Vec<MetricFamily>, Problem> {
     let mut sums = doors.journey.store.totals().await?;
     sums.retain(|total| desk.is_none_or(|desk| total.desk == desk.slug));
-    let backlog = doors.journey.store.backlog().await?;
-    Ok(totals::families(&sums, &backlog, doors.journey.clock.now()))
+    let store = &doors.journey.store;
+    let backlog = store.backlog().await?;
+    let mut families = totals::families(&sums, &backlog, doors.journey.clock.now());
+    let mut unclosed = store.unclosed().await?;
+    unclosed.retain(|(slug, ..)| desk.is_none_or(|desk| *slug == desk.slug));
+    families.extend(cared::families(&sums, &unclosed));
+    families.push(totals::epoch(store.duty_mark("epoch").await?));
+    Ok(families)
 }
 
 /// The connections and files of the database, as they are at this instant: no question to it, so this stays when it is away.

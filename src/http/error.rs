@@ -88,6 +88,12 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
         409,
         "There are as many of these as there may be.",
     ),
+    ("follow_up_taken", 409, "Somebody else takes care of it."),
+    (
+        "follow_up_closed",
+        409,
+        "It is closed and takes no further step.",
+    ),
     ("too_large", 413, "The body is too large."),
     (
         "unsupported_media_type",

@@ -23,6 +23,7 @@ mod api;
 mod auth;
 mod board;
 mod body;
+mod cared;
 mod chat;
 mod docs;
 mod error;

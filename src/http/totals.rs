@@ -18,14 +18,16 @@ use crate::store::Backlog;
 
 mod held;
 
-/// Places (a desk's touchpoint in a channel) with series of their own. A place has at most 31 series, and 10,000 are what one
+/// Places (a desk's touchpoint in a channel) with series of their own. A place has at most 32 series, and 10,000 are what one
 /// scrape should have.
 const PLACES_MAX: usize = 300;
 /// Desks' channels whose further touchpoints share the label `_other`; beyond that desks share one too.
 const SHARED_MAX: usize = 20;
 const OTHER: &str = "_other";
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
+/// Counts by bucket and the sum in milliseconds, by labels.
+pub(super) type Histograms = BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)>;
 
 /// The families of everything that is counted.
 pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
@@ -36,7 +38,8 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
     let mut opt_outs: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut unrecognized: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut lost: BTreeMap<Labels, i64> = BTreeMap::new();
-    let mut answers: BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)> = BTreeMap::new();
+    let mut low: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut answers: Histograms = BTreeMap::new();
     for total in totals {
         let (desk, touchpoint) = places.of(total);
         let channel = total.channel.as_str().to_owned();
@@ -50,6 +53,7 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             *requests.entry(labels).or_default() += total.count;
         }
         lost.entry(short.clone()).or_default();
+        low.entry(base.clone()).or_default();
         // All five from the start: a counter that first appears as 1 has no increase that Prometheus could see.
         for score in ["1", "2", "3", "4", "5"] {
             ratings.entry(with(&base, &[("score", score)])).or_default();
@@ -69,6 +73,7 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
                 *sum += total.elapsed_ms;
             }
             EventKind::RatingChanged => *changes.entry(base).or_default() += total.count,
+            EventKind::RatingLow => *low.entry(base).or_default() += total.count,
             EventKind::ContactOptedOut => *opt_outs.entry(short).or_default() += total.count,
             EventKind::ReplyUnrecognized => *unrecognized.entry(short).or_default() += total.count,
             EventKind::DeliveryLost => *lost.entry(short).or_default() += total.count,
@@ -81,14 +86,14 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             | EventKind::RequestFailed
             | EventKind::RequestCancelled
             | EventKind::RatingCommented
-            | EventKind::RatingLow
+            // Counted with the held answers.
+            | EventKind::RatingExcluded
+            | EventKind::RatingRestored
             | EventKind::FollowUpTaken
             | EventKind::FollowUpTold
             | EventKind::FollowUpClosed
             | EventKind::RatingAuto
             | EventKind::RatingSuspect
-            | EventKind::RatingExcluded
-            | EventKind::RatingRestored
             | EventKind::ContactOptedIn => {}
         }
     }
@@ -114,6 +119,11 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             changes,
         ),
         counters(
+            "onefive_low_ratings_total",
+            "Scores so low that somebody should care. One that is corrected and low again counts again.",
+            low,
+        ),
+        counters(
             "onefive_opt_outs_total",
             "Contacts that opted out.",
             opt_outs,
@@ -131,7 +141,7 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
     ];
     families.extend(held::families(totals));
     families.retain(|family| !family.get_metric().is_empty());
-    families.extend(gauges(backlog, now));
+    families.extend(carried(backlog, now));
     families
 }
 
@@ -214,11 +224,28 @@ fn counters(name: &str, help: &str, values: BTreeMap<Labels, i64>) -> MetricFami
     family(name, help, MetricType::COUNTER, metrics.collect())
 }
 
-fn histogram(
-    name: &str,
-    help: &str,
-    values: BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)>,
-) -> MetricFamily {
+/// When totals began to count: a fall of a counter after this instant changed is a database that was put back.
+pub(super) fn epoch(since_ms: i64) -> MetricFamily {
+    let since = std::iter::once((Labels::new(), since_ms / 1000));
+    gauges(
+        "onefive_totals_epoch_seconds",
+        "Since when the totals count: when the database was made, or last put back from a copy.",
+        since.collect(),
+    )
+}
+
+pub(super) fn gauges(name: &str, help: &str, values: BTreeMap<Labels, i64>) -> MetricFamily {
+    let metrics = values.into_iter().map(|(labels, value)| {
+        let mut gauge = Gauge::default();
+        gauge.set_value(float(value));
+        let mut metric = metric(labels);
+        metric.set_gauge(gauge);
+        metric
+    });
+    family(name, help, MetricType::GAUGE, metrics.collect())
+}
+
+pub(super) fn histogram(name: &str, help: &str, values: Histograms) -> MetricFamily {
     let metrics = values.into_iter().map(|(labels, (counts, sum_ms))| {
         let mut below = 0;
         let buckets = ANSWER_SECONDS.iter().zip(counts).map(|(bound, count)| {
@@ -240,7 +267,7 @@ fn histogram(
     family(name, help, MetricType::HISTOGRAM, metrics.collect())
 }
 
-fn gauges(backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
+fn carried(backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
     let states = [
         DeliveryState::Queued,
         DeliveryState::Claimed,
@@ -250,30 +277,26 @@ fn gauges(backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
         DeliveryState::Lost,
     ];
     let find = |state| backlog.iter().find(|entry| entry.state == state);
-    let gauge = |labels, value| {
-        let mut gauge = Gauge::default();
-        gauge.set_value(value);
-        let mut metric = metric(labels);
-        metric.set_gauge(gauge);
-        metric
-    };
     let counts = states.iter().map(|state| {
         let count = find(*state).map_or(0, |entry| entry.count);
-        gauge(vec![("state", state.as_str().to_owned())], float(count))
+        (vec![("state", state.as_str().to_owned())], count)
     });
     let waits = find(DeliveryState::Queued).map_or(0, |entry| now.millis_since(entry.oldest_due));
+    let mut waiting = Gauge::default();
+    waiting.set_value(float(waits) / 1000.0);
+    let mut longest = metric(Labels::new());
+    longest.set_gauge(waiting);
     vec![
-        family(
+        gauges(
             "onefive_deliveries",
             "Requests being carried, by state.",
-            MetricType::GAUGE,
             counts.collect(),
         ),
         family(
             "onefive_delivery_queue_seconds",
             "How long the request that is most overdue has waited to be sent.",
             MetricType::GAUGE,
-            vec![gauge(Vec::new(), float(waits) / 1000.0)],
+            vec![longest],
         ),
     ]
 }

@@ -38,6 +38,7 @@ mod duty;
 mod end;
 mod error;
 mod file;
+mod follow;
 mod held;
 mod invariants;
 mod keyring;
@@ -73,6 +74,7 @@ pub use calls::{
 };
 pub use comments::{CommentFilter, Comments};
 pub use error::{StoreError, StoreErrorKind};
+pub use follow::{FollowUps, Followed};
 pub use held::{Held, HeldAnswer, Note, Noted, Release};
 pub use keyring::{KeyRing, KeyRingError};
 pub use outbox::{Behind, Keeping, Outbox};
@@ -116,7 +118,17 @@ pub struct Ceilings {
 /// Everything that the journey asks of the store.
 #[async_trait]
 pub trait Store:
-    Comments + Rulings + Views + Held + Outbox + Subscriptions + Tries + Summaries + Send + Sync
+    Comments
+    + Rulings
+    + Views
+    + Held
+    + Outbox
+    + Subscriptions
+    + Tries
+    + Summaries
+    + FollowUps
+    + Send
+    + Sync
 {
     /// Brings the schema up to date.
     async fn migrate(&self) -> Result<(), StoreError>;

@@ -335,6 +335,8 @@ impl Inner {
         };
         let kind = EventKind::RatingCreated;
         self.emit_said(tx, &held.request, kind, said, now);
+        self.watch_low(tx, &held.request, &rating, None, now)
+            .await?;
         Ok(rating)
     }
 
@@ -356,8 +358,9 @@ impl Inner {
         let Some(mut rating) = rating else {
             return Ok(None);
         };
+        let was = rating.score;
         // A rating that was taken out of the reports does not count before, and not afterwards.
-        let before = rating.excluded.is_none().then_some(rating.score);
+        let before = rating.excluded.is_none().then_some(was);
         let entered = first_words(&rating.comment, words);
         rating.score = score.unwrap_or(rating.score);
         if !words.is_empty() {
@@ -383,6 +386,9 @@ impl Inner {
             words,
         };
         self.emit_said(tx, request, kind, said, now);
+        if changed {
+            self.watch_low(tx, request, &rating, Some(was), now).await?;
+        }
         Ok(Some(rating))
     }
 

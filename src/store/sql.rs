@@ -122,6 +122,7 @@ impl SqlStore {
             super::tries::STATEMENTS,
             super::rollup::STATEMENTS,
             super::summary::STATEMENTS,
+            super::follow::STATEMENTS,
         ]
         .concat()
     }

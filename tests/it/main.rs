@@ -35,6 +35,7 @@ mod email_bounce;
 mod email_tls;
 mod exclude;
 mod faults;
+mod follow_ups;
 mod held;
 mod hooks;
 mod limits;

@@ -27,9 +27,10 @@ METRICS = {
     # Totals of the whole database.
     "onefive_requests_total": {"desk", "channel", "touchpoint", "state", "reason"},
     "onefive_ratings_total": {"desk", "channel", "touchpoint", "score"},
-    "onefive_held_answers_total": {"desk", "channel", "grade"},
-    "onefive_rating_notes_total": {"desk", "channel", "act"},
     "onefive_rating_changes_total": {"desk", "channel", "touchpoint"},
+    "onefive_low_ratings_total": {"desk", "channel", "touchpoint"},
+    "onefive_follow_ups": {"desk", "state"},
+    "onefive_totals_epoch_seconds": set(),
     "onefive_opt_outs_total": {"desk", "channel"},
     "onefive_replies_unrecognized_total": {"desk", "channel"},
     "onefive_deliveries": {"state"},
@@ -68,8 +69,10 @@ METRICS = {
 }
 HISTOGRAMS = {
     "onefive_answer_seconds": {"desk", "channel", "touchpoint"},
+    "onefive_follow_up_seconds": {"desk", "step"},
     "onefive_http_request_seconds": {"route"},
     "onefive_publish_seconds": {"sink"},
+    "onefive_follow_up_seconds": {"desk", "step"},
 }
 for name, labels in HISTOGRAMS.items():
     METRICS[name + "_bucket"] = labels | {"le"}

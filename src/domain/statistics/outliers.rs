@@ -4,7 +4,7 @@
 //! what comes before it: how many of an agent's conversations were asked about, reached the customer, were answered, and were
 //! taken out afterwards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -67,46 +67,58 @@ pub struct Outlier {
 }
 
 /// The shares that are out of line, by group in the order given.
+///
+/// Who is far out moves what is usual for everybody. So the farthest is taken out first, and the others are looked at again
+/// without that one, until nobody is out of line any more.
 pub fn outliers(groups: &[Counts]) -> Vec<Vec<Outlier>> {
-    let mut all = Counts::default();
-    for group in groups {
-        all.add(group);
-    }
-    let mut tests: BTreeMap<(usize, Share), (Estimate, f64, f64)> = BTreeMap::new();
-    for (at, group) in groups.iter().enumerate() {
-        for share in Share::ALL {
-            let (hits, n) = share.of(group);
-            let (all_hits, all_n) = share.of(&all);
-            let (other_hits, other_n) = (all_hits - hits, all_n - n);
-            let (Some(value), true) = (wilson(hits, n), other_n > 0) else {
-                continue;
-            };
-            // If nobody else ever did, or all always did, that is still no law of nature: one more of each is supposed.
-            let usual = (real(other_hits) + 1.0) / (real(other_n) + 2.0);
-            if let Some(chance) = binomial(hits, n, usual) {
-                let others = 100.0 * real(other_hits) / real(other_n);
-                tests.insert((at, share), (value.times(100.0), others, chance));
-            }
-        }
-    }
-    let raised = holm(
-        &tests
-            .values()
-            .map(|(.., chance)| *chance)
-            .collect::<Vec<_>>(),
-    );
     let mut found = vec![Vec::new(); groups.len()];
-    for (((at, share), (value, others, _)), chance) in tests.into_iter().zip(raised) {
-        if chance < LIKELY && (value.value - others).abs() >= OF_ACCOUNT {
-            found[at].push(Outlier {
-                share,
-                value: value.rounded(2),
-                others: round(others, 2),
-                chance: round(chance, 6),
-            });
-        }
+    let mut left: BTreeSet<(usize, Share)> = (0..groups.len())
+        .flat_map(|at| Share::ALL.map(|share| (at, share)))
+        .collect();
+    while let Some((at, outlier)) = farthest(groups, &left) {
+        left.remove(&(at, outlier.share));
+        found[at].push(outlier);
     }
     found
+}
+
+/// The most unlikely of these that is out of line with the others of these.
+fn farthest(groups: &[Counts], among: &BTreeSet<(usize, Share)>) -> Option<(usize, Outlier)> {
+    let mut all: BTreeMap<Share, (i64, i64)> = BTreeMap::new();
+    for (at, share) in among {
+        let (hits, n) = share.of(&groups[*at]);
+        let sum = all.entry(*share).or_default();
+        *sum = (sum.0 + hits, sum.1 + n);
+    }
+    let mut tests = Vec::new();
+    for (at, share) in among {
+        let (hits, n) = share.of(&groups[*at]);
+        let (all_hits, all_n) = all.get(share).copied().unwrap_or_default();
+        let (other_hits, other_n) = (all_hits - hits, all_n - n);
+        let (Some(value), true) = (wilson(hits, n), other_n > 0) else {
+            continue;
+        };
+        // If nobody else ever did, or all always did, that is still no law of nature: one more of each is supposed.
+        let usual = (real(other_hits) + 1.0) / (real(other_n) + 2.0);
+        if let Some(chance) = binomial(hits, n, usual) {
+            let others = 100.0 * real(other_hits) / real(other_n);
+            tests.push((*at, *share, value.times(100.0), others, chance));
+        }
+    }
+    let raised = holm(&tests.iter().map(|test| test.4).collect::<Vec<_>>());
+    let unlikely = tests.into_iter().zip(raised);
+    let unlikely = unlikely.filter(|((.., value, others, _), chance)| {
+        *chance < LIKELY && (value.value - others).abs() >= OF_ACCOUNT
+    });
+    let ((at, share, value, others, _), chance) =
+        unlikely.min_by(|a, b| a.0.4.total_cmp(&b.0.4))?;
+    let outlier = Outlier {
+        share,
+        value: value.rounded(2),
+        others: round(others, 2),
+        chance: round(chance, 6),
+    };
+    Some((at, outlier))
 }
 
 #[cfg(test)]

@@ -7,10 +7,13 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod columnar;
 mod comments;
 mod decisions;
 mod desk;
 mod events;
+mod exports;
+mod follow_ups;
 mod held;
 mod questions;
 mod ratings;
@@ -48,6 +51,10 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(summary::summary))
         .routes(routes!(summary::compare))
         .routes(routes!(summary::agents))
+        .routes(routes!(follow_ups::list))
+        .routes(routes!(follow_ups::take))
+        .routes(routes!(follow_ups::told))
+        .routes(routes!(follow_ups::close))
 }
 
 /// The most entries of one page.

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::held::Reasons;
 use super::view::RatingView;
-use super::{cursor, instant, limit, text};
+use super::{cursor, exports, instant, limit, text};
 use crate::domain::desk::Scope;
 use crate::domain::id::RatingId;
 use crate::http::error::Problem;
@@ -52,10 +52,17 @@ pub(super) struct RatingPage {
 }
 
 /// Ratings, oldest first
+///
+/// `Accept: text/csv`, `application/x-ndjson` (JSON lines) or `application/vnd.apache.parquet` streams all that match instead of a page;
+/// `cursor` then says after which entry to go on. JSON lines are what a page has. The columns of the other two are `id`, `request`, `score`, `grade`, `comment`, `answered_at`, `changed_at`, `elapsed_ms`, `channel`, `conversation`, `resolution`, `agent_id`, `agent_name`, `agent_kind`, `team`, `queue`, `touchpoint`, `phase`, `topic`, `language`: texts
+/// (empty if there is none), whole numbers, and instants (RFC 3339 in CSV, milliseconds UTC in Parquet). A text of a CSV cell that
+/// a spreadsheet would take for a formula begins with an apostrophe.
 #[utoipa::path(
     get, path = "/v1/ratings", tag = "ratings", params(Wanted),
     responses(
-        (status = 200, body = RatingPage),
+        (status = 200, description = "A page; or by `Accept` all that match, as a stream", content(
+            (RatingPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+            (Vec<u8> = "application/vnd.apache.parquet"))),
         (status = 400, description = "A parameter cannot be used", body = Problem),
         (status = 401, description = "No valid key", body = Problem),
         (status = 403, description = "The key lacks the scope `read`", body = Problem),
@@ -70,6 +77,10 @@ pub(super) async fn list(
     let desk = doors.caller(&headers, Scope::Read).await?;
     let Query(wanted) =
         wanted.map_err(|error| Problem::new("invalid_parameter", error.body_text()))?;
+    let format = exports::format(&headers);
+    if format.is_some() && wanted.limit.is_some() {
+        return Err(Problem::parameter("limit", "is for pages; this is all"));
+    }
     let limit = limit(wanted.limit.as_deref())?;
     let filter = Filter {
         conversation: text("conversation", wanted.conversation)?,
@@ -80,6 +91,9 @@ pub(super) async fn list(
         after: cursor(wanted.cursor.as_deref())?,
         limit: limit + 1,
     };
+    if let Some(format) = format {
+        return Ok(exports::ratings(&doors, desk.id, filter, format));
+    }
     let mut ratings = doors.journey.store.ratings(desk.id, &filter).await?;
     let more = i64::try_from(ratings.len()).unwrap_or(0) > limit;
     ratings.truncate(usize::try_from(limit).unwrap_or(0));

@@ -15,7 +15,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::RequestView;
-use super::{cursor, instant, limit, text};
+use super::{cursor, exports, instant, limit, text};
 use crate::domain::desk::Scope;
 use crate::domain::id::RequestId;
 use crate::domain::policy::Decision;
@@ -210,10 +210,17 @@ pub(super) struct RequestPage {
 }
 
 /// Requests, oldest first
+///
+/// `Accept: text/csv`, `application/x-ndjson` (JSON lines) or `application/vnd.apache.parquet` streams all that match instead of a page;
+/// `cursor` then says after which entry to go on. JSON lines are what a page has. The columns of the other two are `id`, `state`, `reason`, `channel`, `to`, `conversation`, `resolution`, `contact`, `agent_id`, `agent_name`, `agent_kind`, `team`, `queue`, `touchpoint`, `phase`, `topic`, `language`, `switches`, `delivery`, `attempts`, `delivery_code`, `created_at`, `due_at`, `expires_at`, `sent_at`, `delivered_at`, `reached_at`, `answered_at`, `ended_at`: texts
+/// (empty if there is none), whole numbers, and instants (RFC 3339 in CSV, milliseconds UTC in Parquet). A text of a CSV cell that
+/// a spreadsheet would take for a formula begins with an apostrophe.
 #[utoipa::path(
     get, path = "/v1/requests", tag = "requests", params(Wanted),
     responses(
-        (status = 200, body = RequestPage),
+        (status = 200, description = "A page; or by `Accept` all that match, as a stream", content(
+            (RequestPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+            (Vec<u8> = "application/vnd.apache.parquet"))),
         (status = 400, description = "A parameter cannot be used", body = Problem),
         (status = 401, description = "No valid key", body = Problem),
         (status = 403, description = "The key lacks the scope `read`", body = Problem),
@@ -237,6 +244,10 @@ pub(super) async fn list(
             Problem::parameter("state", format!("must be one of {}", words.join(", ")))
         })
     });
+    let format = exports::format(&headers);
+    if format.is_some() && wanted.limit.is_some() {
+        return Err(Problem::parameter("limit", "is for pages; this is all"));
+    }
     let limit = limit(wanted.limit.as_deref())?;
     let filter = Filter {
         conversation: text("conversation", wanted.conversation)?,
@@ -247,6 +258,9 @@ pub(super) async fn list(
         after: cursor(wanted.cursor.as_deref())?,
         limit: limit + 1,
     };
+    if let Some(format) = format {
+        return Ok(exports::requests(&doors, desk.id, filter, format));
+    }
     let mut requests = doors.journey.store.requests(desk.id, &filter).await?;
     // One more than asked for tells whether there is another page.
     let more = i64::try_from(requests.len()).unwrap_or(0) > limit;

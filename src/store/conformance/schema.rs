@@ -187,8 +187,9 @@ const SHORT: [&str; 5] = [
     "events_pending",
 ];
 /// What may read a table that grows, and why.
-const MAY_READ_ALL: [(&str, &str); 9] = [
+const MAY_READ_ALL: [(&str, &str); 10] = [
     ("held.list", "pages of a desk, from the cursor on"),
+    ("follow.list", "pages of a desk, from the cursor on"),
     ("summary.pending", "of a desk, what is not folded yet"),
     ("bound_twice", "an invariant, asked seldom"),
     ("ratings_miscounted", "an invariant, asked seldom"),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use ::http::Method;
+use bytes::Bytes;
 use onefive::clock::{Clock as _, SystemEntropy, random};
 use onefive::domain::desk::{ApiKey, KeyText, Scope};
 use onefive::domain::id::KeyId;

@@ -1,0 +1,286 @@
+//! Low scores: opened and closed with the rating, in its transaction; then what somebody does about them.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use super::dialect::{Row, Sql, Value};
+use super::row::{self, rating_columns, request_columns};
+use super::sql::{Inner, SqlStore};
+use super::tx::Tx;
+use crate::domain::desk::DeskSettings;
+use crate::domain::event::EventKind;
+use crate::domain::follow_up::{FollowUp, FollowUpState, LowScores, Refused, Step};
+use crate::domain::id::{DeskId, FollowUpId, RatingId, RequestId};
+use crate::domain::rating::{Rating, Score};
+use crate::domain::request::Request;
+use crate::domain::time::Timestamp;
+
+/// A follow-up with what it is about.
+pub type Followed = (FollowUp, Rating, Request);
+
+/// Low scores, and what is done about them.
+#[async_trait]
+pub trait FollowUps: Send + Sync {
+    /// Follow-ups in a state (or in any), in the order in which they were opened, after one of them.
+    async fn follow_ups(
+        &self,
+        desk: DeskId,
+        state: Option<FollowUpState>,
+        after: Option<uuid::Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Followed>, StoreError>;
+    /// One follow-up.
+    async fn follow_up(&self, desk: DeskId, id: FollowUpId)
+    -> Result<Option<Followed>, StoreError>;
+    /// Makes a step. `None` if there is no such follow-up.
+    async fn follow(
+        &self,
+        desk: DeskId,
+        id: FollowUpId,
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<Option<Result<(), Refused>>, StoreError>;
+    /// How many are not closed: by the desk's short name and by state.
+    async fn unclosed(&self) -> Result<Vec<(String, FollowUpState, i64)>, StoreError>;
+}
+
+const SETTINGS: Sql = Sql::both("select settings from desks where id = $1");
+const OPEN: Sql = Sql::both(
+    "insert into follow_ups (desk_id, id, rating_id, request_id, score, state, owner, told_note, close_note, closed_by, \
+     opened_at, taken_at, told_at, closed_at) values ($1, $2, $3, $4, $5, 'open', '', '', '', '', $6, 0, 0, 0) \
+     on conflict do nothing",
+);
+const RESCORE: Sql = Sql::both(
+    "update follow_ups set score = $3 where desk_id = $1 and rating_id = $2 and state <> 'closed'",
+);
+const CORRECTED: Sql = Sql::both(
+    "update follow_ups set state = 'closed', closed_by = 'corrected', closed_at = $3 \
+     where desk_id = $1 and rating_id = $2 and state <> 'closed' returning opened_at",
+);
+
+macro_rules! follow_ups {
+    ($tail:literal) => {
+        concat!(
+            "select f.id as follow_id, f.score as low_score, f.state as follow_state, f.owner, f.told_note, f.close_note, \
+             f.closed_by, f.opened_at, f.taken_at, f.told_at, f.closed_at, ",
+            rating_columns!(),
+            ", ",
+            request_columns!(),
+            " from follow_ups f join ratings g on g.desk_id = f.desk_id and g.id = f.rating_id \
+             join requests on requests.desk_id = f.desk_id and requests.id = f.request_id ",
+            $tail
+        )
+    };
+}
+
+const LIST: Sql = Sql::both(follow_ups!(
+    "where f.desk_id = $1 and f.id > $2 order by f.id limit $3"
+));
+const LIST_STATE: Sql = Sql::both(follow_ups!(
+    "where f.desk_id = $1 and f.id > $2 and f.state = $4 order by f.id limit $3"
+));
+const ONE: Sql = Sql::both(follow_ups!("where f.desk_id = $1 and f.id = $2"));
+const LOCK: Sql = Sql::each(
+    follow_ups!("where f.desk_id = $1 and f.id = $2"),
+    follow_ups!("where f.desk_id = $1 and f.id = $2 for update of f"),
+);
+const SAVE: Sql = Sql::both(
+    "update follow_ups set state = $3, owner = $4, told_note = $5, close_note = $6, closed_by = $7, taken_at = $8, \
+     told_at = $9, closed_at = $10 where desk_id = $1 and id = $2",
+);
+const UNCLOSED: Sql = Sql::both(
+    "select d.slug, f.state, cast(count(*) as bigint) as n from follow_ups f join desks d on d.id = f.desk_id \
+     where f.state <> 'closed' group by d.slug, f.state",
+);
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("follow.settings", SETTINGS),
+    ("follow.open", OPEN),
+    ("follow.rescore", RESCORE),
+    ("follow.corrected", CORRECTED),
+    ("follow.list", LIST),
+    ("follow.list_state", LIST_STATE),
+    ("follow.one", ONE),
+    ("follow.lock", LOCK),
+    ("follow.save", SAVE),
+    ("follow.unclosed", UNCLOSED),
+];
+
+#[async_trait]
+impl FollowUps for SqlStore {
+    async fn follow_ups(
+        &self,
+        desk: DeskId,
+        state: Option<FollowUpState>,
+        after: Option<uuid::Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Followed>, StoreError> {
+        let after = after.unwrap_or(uuid::Uuid::nil());
+        let mut values = vec![Value::Id(desk.uuid()), Value::Id(after), Value::Int(limit)];
+        let database = &self.inner.database;
+        let rows = match state {
+            Some(state) => {
+                values.push(Value::Text(state.as_str()));
+                database.rows(LIST_STATE, &values).await?
+            }
+            None => database.rows(LIST, &values).await?,
+        };
+        rows.iter().map(|row| self.inner.followed(row)).collect()
+    }
+
+    async fn follow_up(
+        &self,
+        desk: DeskId,
+        id: FollowUpId,
+    ) -> Result<Option<Followed>, StoreError> {
+        let keys = [Value::Id(desk.uuid()), Value::Id(id.uuid())];
+        let row = self.inner.database.row(ONE, &keys).await?;
+        row.as_ref().map(|row| self.inner.followed(row)).transpose()
+    }
+
+    async fn follow(
+        &self,
+        desk: DeskId,
+        id: FollowUpId,
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<Option<Result<(), Refused>>, StoreError> {
+        self.inner.follow(desk, id, step, now).await
+    }
+
+    async fn unclosed(&self) -> Result<Vec<(String, FollowUpState, i64)>, StoreError> {
+        let rows = self.inner.database.rows(UNCLOSED, &[]).await?;
+        rows.iter()
+            .map(|row| Ok((row.text("slug")?, state(row, "state")?, row.int("n")?)))
+            .collect()
+    }
+}
+
+impl Inner {
+    /// Looks after a score that is new or took the place of `before`. A good one that was never low costs nothing.
+    pub(super) async fn watch_low(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        rating: &Rating,
+        before: Option<Score>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let may_be = |score: Score| score.get() <= LowScores::HIGHEST;
+        if !may_be(rating.score) && !before.is_some_and(may_be) {
+            return Ok(());
+        }
+        let desk = Value::Id(request.desk.uuid());
+        let settings = tx.row(SETTINGS, &[desk]).await?;
+        let low = match settings {
+            Some(row) => {
+                serde_json::from_str::<DeskSettings>(&row.text("settings")?)
+                    .map_err(|error| StoreError::Corrupt(format!("desks.settings: {error}")))?
+                    .low_scores
+            }
+            None => LowScores::default(),
+        };
+        let id = Value::Id(rating.id.uuid());
+        if low.is_low(rating.score) {
+            let scored = [desk, id, Value::Int(rating.score.into())];
+            if tx.execute(RESCORE, &scored).await? > 0 {
+                return Ok(());
+            }
+            let opened = FollowUpId::new(now, self.random());
+            let values = [
+                desk,
+                Value::Id(opened.uuid()),
+                id,
+                Value::Id(request.id.uuid()),
+                Value::Int(rating.score.into()),
+                Value::Int(now.as_millis()),
+            ];
+            if tx.execute(OPEN, &values).await? > 0 {
+                let rated = Some((rating.score, 0));
+                self.emit_rated(tx, request, EventKind::RatingLow, 0, rated, now);
+            }
+        } else if before.is_some() {
+            let values = [desk, id, Value::Int(now.as_millis())];
+            if let Some(row) = tx.row(CORRECTED, &values).await? {
+                let opened = Timestamp::from_millis(row.int("opened_at")?);
+                let done = Some((rating.score, now.millis_since(opened)));
+                self.emit_rated(tx, request, EventKind::FollowUpClosed, 0, done, now);
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(
+        &self,
+        desk: DeskId,
+        id: FollowUpId,
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<Option<Result<(), Refused>>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let keys = [Value::Id(desk.uuid()), Value::Id(id.uuid())];
+        let Some(row) = tx.row(LOCK, &keys).await? else {
+            return Ok(None);
+        };
+        let (mut follow_up, _, request) = self.followed(&row)?;
+        let first = match follow_up.step(step, now) {
+            Ok(first) => first,
+            Err(refused) => return Ok(Some(Err(refused))),
+        };
+        let at = |at: Option<Timestamp>| Value::Int(at.map_or(0, Timestamp::as_millis));
+        let values = [
+            Value::Id(desk.uuid()),
+            Value::Id(id.uuid()),
+            Value::Text(follow_up.state.as_str()),
+            Value::Text(&follow_up.owner),
+            Value::Text(&follow_up.told_note),
+            Value::Text(&follow_up.close_note),
+            Value::Text(&follow_up.closed_by),
+            at(follow_up.taken_at),
+            at(follow_up.told_at),
+            at(follow_up.closed_at),
+        ];
+        if tx.execute(SAVE, &values).await? != 1 {
+            return Err(StoreError::Conflict);
+        }
+        if first {
+            let kind = match step {
+                Step::Take { .. } => EventKind::FollowUpTaken,
+                Step::Told { .. } => EventKind::FollowUpTold,
+                Step::Close { .. } => EventKind::FollowUpClosed,
+            };
+            let took = Some((follow_up.score, now.millis_since(follow_up.opened_at)));
+            self.emit_rated(&mut tx, &request, kind, 0, took, now);
+        }
+        tx.commit().await?;
+        Ok(Some(Ok(())))
+    }
+
+    fn followed(&self, row: &Row) -> Result<Followed, StoreError> {
+        let (rating, request) = (row::rating(row)?, row::request(row, &self.keys)?);
+        let score = Score::try_from(row.int("low_score")?);
+        let follow_up = FollowUp {
+            id: FollowUpId::from_uuid(row.id("follow_id")?),
+            rating: RatingId::from_uuid(row.id("rating_id")?),
+            request: RequestId::from_uuid(row.id("request_id")?),
+            score: score.map_err(|error| StoreError::Corrupt(format!("score: {error}")))?,
+            state: state(row, "follow_state")?,
+            owner: row.text("owner")?,
+            told_note: row.text("told_note")?,
+            close_note: row.text("close_note")?,
+            closed_by: row.text("closed_by")?,
+            opened_at: Timestamp::from_millis(row.int("opened_at")?),
+            taken_at: row::maybe(row, "taken_at")?,
+            told_at: row::maybe(row, "told_at")?,
+            closed_at: row::maybe(row, "closed_at")?,
+        };
+        Ok((follow_up, rating, request))
+    }
+}
+
+fn state(row: &Row, column: &'static str) -> Result<FollowUpState, StoreError> {
+    let word = row.text(column)?;
+    FollowUpState::parse(&word)
+        .ok_or_else(|| StoreError::Corrupt(format!("{column}: unknown word {word:?}")))
+}
