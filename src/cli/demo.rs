@@ -95,6 +95,7 @@ fn print_hints(url: &str, key: &str) {
         "onefive demo: all devices are pretend, and everything is thrown away at the end (Ctrl-C).\n"
     );
     println!("  Open this   {url}/sandbox");
+    println!("  Board       {url}/board  (sign in with the key below)");
     println!("  API         {url}/docs");
     println!("  Metrics     {url}/metrics");
     println!("  API key     {key}\n");

@@ -32,6 +32,13 @@ pub(super) struct Known {
     desk: Arc<Desk>,
 }
 
+impl Known {
+    /// Whose key it is.
+    pub(super) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+}
+
 impl std::fmt::Debug for KnownKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("KnownKeys")

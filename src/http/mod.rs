@@ -21,6 +21,7 @@ use crate::journey::Journey;
 mod admin;
 mod api;
 mod auth;
+mod board;
 mod body;
 mod cared;
 mod chat;
@@ -97,6 +98,7 @@ impl std::fmt::Debug for Routers {
 pub fn routers(doors: &Doors) -> Routers {
     let (api, openapi) = OpenApiRouter::with_openapi(docs::document())
         .merge(api::router())
+        .merge(board::api())
         .split_for_parts();
     let openapi = Arc::new(openapi);
     let mut public = Router::new()
@@ -114,7 +116,10 @@ pub fn routers(doors: &Doors) -> Routers {
     }
     Routers {
         public: public.with_state(doors.clone()),
-        api: api.merge(docs::router(openapi)).with_state(doors.clone()),
+        api: api
+            .merge(docs::router(openapi))
+            .merge(board::router())
+            .with_state(doors.clone()),
         admin: admin::router().with_state(doors.clone()),
     }
 }

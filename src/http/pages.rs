@@ -210,7 +210,7 @@ fn stale(doors: &Doors, opened: &Opened, wants_json: bool) -> Result<Response, P
 }
 
 /// A file. Its address has its version, so it may be kept for ever.
-async fn asset(Path(name): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn asset(Path(name): Path<String>) -> Result<Response, Problem> {
     let asset = web::asset(&name).ok_or_else(Problem::not_found)?;
     Ok(file(asset, "public, max-age=31536000, immutable"))
 }

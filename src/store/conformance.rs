@@ -44,6 +44,7 @@ mod asking;
 mod bounds;
 mod callbacks;
 mod carrying;
+mod comments;
 mod desks;
 mod ending;
 mod guarding;

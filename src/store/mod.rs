@@ -28,6 +28,7 @@ mod born;
 mod bulk;
 mod calls;
 mod carry;
+mod comments;
 mod commit;
 #[cfg(test)]
 mod conformance;
@@ -74,6 +75,7 @@ pub use calls::{
     Accepted, Attempt, Backlog, Cancelled, Carriage, Check, Claim, Condition, Dispatch, Filter,
     Find, Finding, Lease, NewReply, NewRequest, Pair, Replied, Report, Second, Settlement,
 };
+pub use comments::{CommentFilter, Comments};
 pub use error::{StoreError, StoreErrorKind};
 pub use follow::{FollowUps, Followed};
 pub use held::{HeldAnswer, HeldAnswers, Note, Noted, Release};
@@ -123,7 +125,8 @@ pub struct Ceilings {
 /// Everything that the journey asks of the store.
 #[async_trait]
 pub trait Store:
-    Rulings
+    Comments
+    + Rulings
     + Views
     + HeldAnswers
     + Outbox

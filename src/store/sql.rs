@@ -108,6 +108,7 @@ impl SqlStore {
             super::past::STATEMENTS,
             super::again::STATEMENTS,
             super::watch::STATEMENTS,
+            super::comments::STATEMENTS,
             super::read::STATEMENTS,
             super::lock::STATEMENTS,
             super::record::STATEMENTS,

@@ -11,8 +11,11 @@ use std::sync::LazyLock;
 use askama::Template;
 use sha2::{Digest, Sha256};
 
+mod board;
 #[cfg(test)]
 mod tests;
+
+pub use board::BoardPage;
 
 /// A file that pages load. It is served at `/assets/{name}`, and `widget.js` at `/widget.js` too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,16 @@ macro_rules! assets {
 
 assets! {
     "base.css": CSS,
+    "board.css": CSS,
+    "board.js": JS,
+    "board_chart.js": JS,
+    "board_draw.js": JS,
+    "board_lists.css": CSS,
+    "board_lists.js": JS,
+    "board_live.js": JS,
+    "board_parts.css": CSS,
+    "board_wall.css": CSS,
+    "board_words.js": JS,
     "customer.css": CSS,
     "docs.css": CSS,
     "docs.js": JS,
@@ -46,6 +59,9 @@ assets! {
     "sandbox.css": CSS,
     "sandbox.js": JS,
     "sandbox_devices.css": CSS,
+    "uplot.css": CSS,
+    "uplot.js": JS,
+    "uplot.license.txt": "text/plain; charset=utf-8",
     "widget.js": JS,
 }
 

@@ -42,10 +42,34 @@ fn dashboard() -> Vec<(String, String)> {
     queries
 }
 
+/// What is done about the low scores: each is taken, the customer is told, and it is closed.
+async fn care(stage: &Stage) {
+    let bearer = format!("Bearer {}", stage.key);
+    let open = stage.api("/v1/follow-ups?state=open").await;
+    let items = open["items"].as_array().unwrap();
+    assert!(!items.is_empty(), "a low score waits for somebody");
+    for item in items {
+        let id = item["id"].as_str().unwrap();
+        let steps = [
+            ("take", json!({"owner": "Sam"})),
+            ("told", json!({})),
+            ("close", json!({})),
+        ];
+        for (step, body) in steps {
+            stage.pass(20);
+            let url = format!("{}/v1/follow-ups/{id}/{step}", stage.url);
+            let made = http::post_json(&url, &[("authorization", &bearer)], &body).await;
+            assert_eq!(made.status, 200, "{step}: {made:?}");
+        }
+    }
+}
+
 /// One round of everything that is counted: [`SCORES`], one who was not asked, a correction, a reply that is no score, an
-/// opt-out, and a forged hook. `round` keeps the addresses apart.
+/// opt-out, a forged hook, the care for low scores, and somebody who reads the stream. `round` keeps the addresses apart.
 async fn traffic(stage: &Stage, round: usize) {
     let twilio = &stage.twilio;
+    let journey = &stage.app.journey;
+    let mut reader = journey.reader(stage.desk.id, None).await.unwrap();
     let number = |n: usize| format!("+1415555{:04}", 1_000 + round * 100 + n);
     let begun = twilio.messages().len();
     for n in 0..=SCORES.len() {
@@ -86,6 +110,9 @@ async fn traffic(stage: &Stage, round: usize) {
         )
         .await;
     assert_eq!(status, 403);
+    care(stage).await;
+    journey.publish().await.unwrap();
+    assert!(reader.next().await.unwrap().is_some());
 }
 
 const ANYBODY: &str = "+14155550123";
@@ -150,6 +177,13 @@ story!(
             (
                 r#"onefive_hooks_total{provider="twilio",result="forged"}"#,
                 2.0,
+            ),
+            // Two of each round.
+            ("sum(onefive_low_ratings_total)", 4.0),
+            ("sum(onefive_follow_ups)", 0.0),
+            (
+                r#"sum(onefive_follow_up_seconds_count{step="closed"})"#,
+                4.0,
             ),
         ] {
             let values = prometheus.query(query).await;

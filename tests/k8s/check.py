@@ -27,8 +27,6 @@ METRICS = {
     # Totals of the whole database.
     "onefive_requests_total": {"desk", "channel", "touchpoint", "state", "reason"},
     "onefive_ratings_total": {"desk", "channel", "touchpoint", "score"},
-    "onefive_held_answers_total": {"desk", "channel", "grade"},
-    "onefive_rating_notes_total": {"desk", "channel", "act"},
     "onefive_rating_changes_total": {"desk", "channel", "touchpoint"},
     "onefive_low_ratings_total": {"desk", "channel", "touchpoint"},
     "onefive_follow_ups": {"desk", "state"},
@@ -38,6 +36,8 @@ METRICS = {
     "onefive_deliveries": {"state"},
     "onefive_deliveries_lost_total": {"desk", "channel"},
     "onefive_delivery_queue_seconds": set(),
+    "onefive_held_answers_total": {"desk", "channel", "grade"},
+    "onefive_rating_notes_total": {"desk", "channel", "act"},
     # Each process.
     "onefive_http_requests_total": {"route", "method", "status"},
     "onefive_http_connections": set(),
@@ -51,6 +51,11 @@ METRICS = {
     "onefive_replies_reconciled_total": {"provider"},
     "onefive_ceiling_refusals_total": {"ceiling"},
     "onefive_invariant_violations": {"invariant"},
+    "onefive_published_total": {"sink", "result"},
+    "onefive_outbox_oldest_seconds": set(),
+    "onefive_sink_down": {"sink"},
+    "onefive_webhooks": {"state"},
+    "onefive_event_readers": set(),
     "onefive_database_connections": {"state"},
     "onefive_sqlite_wal_bytes": set(),
     "onefive_build_info": {"version"},
@@ -66,6 +71,8 @@ HISTOGRAMS = {
     "onefive_answer_seconds": {"desk", "channel", "touchpoint"},
     "onefive_follow_up_seconds": {"desk", "step"},
     "onefive_http_request_seconds": {"route"},
+    "onefive_publish_seconds": {"sink"},
+    "onefive_follow_up_seconds": {"desk", "step"},
 }
 for name, labels in HISTOGRAMS.items():
     METRICS[name + "_bucket"] = labels | {"le"}
@@ -465,6 +472,8 @@ def main():
     dashboards = {overlay: overlay_checks(checks, overlay, options.kubectl, options.onefive) for overlay in OVERLAYS}
     for overlay, texts in dashboards.items():
         checks.say(f"{overlay}: carries the dashboard", len(texts) != 1 and f"{len(texts)} dashboards")
+    made = subprocess.run([sys.executable, ROOT / "k8s/dashboards/make.py", "--check"], capture_output=True, text=True, check=False)
+    checks.say("dashboard: the file is what its table of panels makes", made.returncode and made.stderr.strip())
     dashboard_checks(checks, (ROOT / "k8s/dashboards/onefive.json").read_text(encoding="utf-8"), options.promtool)
     rule_checks(checks, (ROOT / "k8s/rules/rules.yaml").read_text(encoding="utf-8"), options.promtool)
     print(f"k8s: {checks.passed} passed, {checks.failed} failed")

@@ -8,6 +8,7 @@ use super::error::Problem;
 use crate::domain::time::Timestamp;
 
 mod columnar;
+mod comments;
 mod contacts;
 mod decisions;
 mod deliveries;
@@ -35,6 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(requests::one))
         .routes(routes!(requests::cancel))
         .routes(routes!(ratings::list))
+        .routes(routes!(comments::list))
         .routes(routes!(desk::show, desk::change))
         .routes(routes!(desk::resume))
         .routes(routes!(decisions::replay))

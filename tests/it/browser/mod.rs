@@ -1,5 +1,8 @@
 //! What people see, in a real browser: clicked, typed and looked at, in light and dark, on a phone and on a desktop.
 
+mod board;
+mod board_desk;
+mod board_looks;
 mod docs;
 mod looks;
 mod rating;

@@ -362,7 +362,7 @@ impl Browser {
     }
 
     /// A command of the browser's own protocol.
-    async fn cdp(&self, method: &str, params: Value) -> Value {
+    pub(crate) async fn cdp(&self, method: &str, params: Value) -> Value {
         let body = json!({"cmd": method, "params": params});
         self.command("goog/cdp/execute", &body).await
     }

@@ -28,7 +28,8 @@ pub(crate) struct Sandbox {
     pub(crate) url: String,
     /// The database.
     pub(crate) database: Database,
-    key: String,
+    /// A key of the desk with every scope.
+    pub(crate) key: String,
 }
 
 impl Sandbox {
