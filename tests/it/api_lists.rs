@@ -141,6 +141,10 @@ story!(
         assert_eq!(
             listed,
             [
+                "post /v1/decisions/replay",
+                "get /v1/desk",
+                "put /v1/desk",
+                "post /v1/desk/resume",
                 "get /v1/ratings",
                 "get /v1/requests",
                 "post /v1/requests",
