@@ -48,7 +48,7 @@ pub struct Paused {
 
 /// What a desk may set for itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct DeskSettings {
     /// The desk's own sender by channel, where it does not use the provider's, such as `{"sms": "+14155550100"}`.
     pub senders: BTreeMap<String, String>,

@@ -15,7 +15,7 @@ pub const NOTE_MAX: usize = 1000;
 
 /// When a score is low.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct LowScores {
     /// The highest score that is low: 0 (none is) to 3.
     #[schema(minimum = 0, maximum = 3)]

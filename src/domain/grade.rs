@@ -17,7 +17,7 @@ use super::view::{Client, View, ViewKind};
 
 /// What a desk sets about answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct AnswerSettings {
     /// Minutes after the first answer in which the contact may correct it or add words: 0 to 1440. Absent: the service's own
     /// setting.

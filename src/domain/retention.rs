@@ -16,7 +16,7 @@ const DAYS_MAX: u32 = 3_650;
 /// Days after which a part of what is known about a person is forgotten. Counted from when that part came; what is still open then is
 /// forgotten once it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Retention {
     /// The address, the contact's id and name, the mail thread, the metadata and every hash that links requests of one person: 31
     /// to 3650 days after the request.

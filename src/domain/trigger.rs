@@ -27,7 +27,6 @@ impl FieldError {
 
 /// The body of `POST /v1/requests`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "channel": "sms", "to": "+14155550123", "conversation": "INC-4711", "resolution": "2026-11-21T18:00:00Z",
     "contact": {"id": "c-901", "name": "Ana", "language": "es", "timezone": "America/New_York"},
@@ -95,7 +94,6 @@ pub struct Trigger {
 
 /// The person, as far as you want to say.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ContactInfo {
     /// Your id of the person. At most 100 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -113,7 +111,6 @@ pub struct ContactInfo {
 
 /// Who served.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Agent {
     /// Your id of the agent. At most 100 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -157,7 +154,6 @@ pub enum Phase {
 
 /// Reasons for restraint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Context {
     /// Leave the contact alone now; recorded as `context_hold`.
     #[serde(default)]
@@ -178,7 +174,6 @@ pub struct Context {
 
 /// The mail that ours continues.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct MailThread {
     /// The `Message-ID` of the ticket's last mail, with its angle brackets. At most 250 characters.
     pub message_id: String,

@@ -15,7 +15,7 @@ use super::trigger::FieldError;
 
 /// When sending is paused by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct WatchSettings {
     /// Whether the watch may pause sending.
     pub enabled: bool,

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Track;
 
 use super::error::Problem;
 
@@ -71,7 +72,9 @@ pub(super) fn expect_type(headers: &HeaderMap, expected: &'static str) -> Result
     ))
 }
 
-/// JSON as `T`. The error names the field by its path, and the place in the text where it is no JSON at all.
+/// JSON as `T`, without fields that `T` does not know. The error names the field by its path, and the place in the text where it is
+/// no JSON at all. Unknown fields are refused here and not by `T` itself: what is read back from the store may have been written by
+/// a newer version.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // Serde would also read a list of values in the order of our fields, which nobody means.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
@@ -81,9 +84,13 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         ));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
+    let (mut track, mut unknown) = (Track::new(), None);
+    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    let read = serde_ignored::deserialize(tracked, |path| {
+        unknown.get_or_insert_with(|| dotted(&path));
+    });
+    let value = read.map_err(|inner: serde_json::Error| {
+        let path = track.path().to_string();
         if inner.is_data() && path != "." {
             return Problem {
                 field: path.clone(),
@@ -97,10 +104,33 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         };
         Problem::new(code, inner.to_string())
     })?;
+    if let Some(field) = unknown {
+        let detail = format!("`{field}` is no field that can be set here");
+        return Err(Problem {
+            field,
+            ..Problem::new("invalid_field", detail)
+        });
+    }
     deserializer
         .end()
         .map_err(|error| Problem::new("malformed_json", error.to_string()))?;
     Ok(value)
+}
+
+/// A path in the form in which other errors name it: `agent.name`, `caps[0].days`.
+fn dotted(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", dotted(parent)),
+        Path::Map { parent, key } => match dotted(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => dotted(parent),
+    }
 }
 
 /// A form as `T`.
@@ -127,6 +157,12 @@ mod tests {
         assert_eq!(problem.code, "malformed_json");
         let problem = json::<Trigger>(br#"{"channel":"sms","to":"x"}"#).unwrap_err();
         assert!(problem.detail.contains("conversation"), "{problem:?}");
+        let unknown = br#"{"channel":"sms","to":"x","conversation":"c","agent":{"colour":7}}"#;
+        let problem = json::<Trigger>(unknown).unwrap_err();
+        assert_eq!(
+            (problem.code, problem.field.as_str()),
+            ("invalid_field", "agent.colour")
+        );
         for other in [
             &b"1"[..],
             b"",

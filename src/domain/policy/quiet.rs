@@ -13,7 +13,7 @@ use crate::domain::trigger::FieldError;
 
 /// The hours in which nobody is disturbed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct QuietHours {
     /// From this time of the contact's day, `21:00` by default.
     pub from: TimeOfDay,

@@ -10,7 +10,7 @@ use crate::domain::trigger::FieldError;
 
 /// When a desk asks and when it does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Rules {
     /// How often one contact is asked at most, over all channels of the desk; every one of the list holds. At most 4; none if the
     /// list is empty. The default is once in 7 days and 3 times in 30. The reason is `cap_contact`.
@@ -50,7 +50,6 @@ pub struct Rules {
 
 /// So many asks in so many days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Cap {
     /// Asks: 1 to 100.
     #[schema(minimum = 1, maximum = 100)]
