@@ -17,6 +17,8 @@
 //! | results | `Total` | `http::admin` -> `http::totals` | `totals` (one statement) |
 //! | missed replies | `Reply` | the duty reconcile -> `Journey::reconcile` | `record_reply` |
 //! | end | | the duty tidy -> `Journey::tidy` | `expire`, `fold` |
+//! | forget | `Retention` | the duty retain; `http::api::contacts` -> `Journey::erase` | `retain`, `erase` |
+//! | new key | | the duty reseal -> `Journey::reseal` | `reseal` |
 //!
 //! Who may import whom (a test reads the `use` lines and holds it): `domain` nothing of ours; `channel` and `clock` domain; `web`
 //! domain, channel; `provider` domain, channel, clock; `store` domain, clock; `journey` domain, channel, clock, metrics and the

@@ -92,7 +92,7 @@ pub fn routers(doors: &Doors) -> Routers {
     let (api, openapi) = OpenApiRouter::with_openapi(docs::document())
         .merge(api::router())
         .split_for_parts();
-    let openapi = Arc::new(openapi);
+    let openapi = Arc::new(docs::limited(openapi));
     let mut public = Router::new()
         .merge(hooks::router())
         .merge(pages::router())

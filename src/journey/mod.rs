@@ -7,7 +7,7 @@
 //!              settle: callbacks, what dead workers left, the provider's list         tidy: time, folding
 //! ```
 //!
-//! `reconcile` takes in the replies that an outage kept from us; `duty` lets one replica do what one is enough for.
+//! `reconcile` takes in the replies that an outage kept from us; `forget` ends what is known about people; `duty` lets one replica do what one is enough for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

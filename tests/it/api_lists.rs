@@ -141,6 +141,13 @@ story!(
         assert_eq!(
             listed,
             [
+                "get /v1/contacts/{address}",
+                "delete /v1/contacts/{address}",
+                "get /v1/opt-outs",
+                "post /v1/opt-outs/import",
+                "get /v1/opt-outs/{address}",
+                "put /v1/opt-outs/{address}",
+                "delete /v1/opt-outs/{address}",
                 "get /v1/ratings",
                 "get /v1/requests",
                 "post /v1/requests",

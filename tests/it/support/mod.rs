@@ -13,6 +13,7 @@ pub(crate) mod proxy;
 pub(crate) mod replica;
 pub(crate) mod returned;
 pub(crate) mod sandbox;
+pub(crate) mod search;
 pub(crate) mod stage;
 pub(crate) mod twilio;
 pub(crate) mod way;
