@@ -18,6 +18,8 @@
 //! | results, told | `Notice` | the duties relay, webhooks, streams, samples -> `Journey::{relay, tell_…}`; `http::api::events` | `place_events`, `events`, `record_tries`, `mark_sink` |
 //! | missed replies | `Reply` | the duty reconcile -> `Journey::reconcile` | `record_reply` |
 //! | end | | the duty tidy -> `Journey::tidy` | `expire`, `fold` |
+//! | forget | `Retention` | the duty retain; `http::api::contacts` -> `Journey::erase` | `retain`, `erase` |
+//! | new key | | the duty reseal -> `Journey::reseal` | `reseal` |
 //!
 //! Who may import whom (a test reads the `use` lines and holds it): `domain` nothing of ours; `channel` and `clock` domain; `web`
 //! domain, channel; `provider` domain, channel, clock; `sink` domain; `store` domain, clock; `journey` domain, channel, clock, metrics

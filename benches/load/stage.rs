@@ -131,7 +131,7 @@ impl Stage {
         } = self.setting;
         let text = format!(
             "[server]\npublic_url = \"{PUBLIC_URL}\"\npublic = \"{address}\"\napi = \"{address}\"\nadmin = \"{address}\"\n\
-             connections_per_peer = 2048\n[database]\nurl = \"{}\"\nbatch = {batch}\n[secrets]\nkeys_file = \"{}\"\n\
+             connections_per_peer = 2048\n[limits]\ncalls_per_second = 0\n[database]\nurl = \"{}\"\nbatch = {batch}\n[secrets]\nkeys_file = \"{}\"\n\
              [channels]\nsms = \"twilio\"\n[providers.twilio]\naccount_sid = \"{ACCOUNT}\"\nsecret = \"{SECRET}\"\n\
              from = \"{SENDER}\"\nbase_url = \"http://{provider}\"\nin_flight = {in_flight}\n[log]\nlevel = \"error\"\n",
             self.url,

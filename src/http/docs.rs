@@ -10,6 +10,7 @@ use axum::routing::get;
 use http::{StatusCode, header};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 
 use super::error::{CODES, Problem};
 use super::{Doors, pages};
@@ -50,6 +51,33 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
          `code`:\n\n{}",
         codes.join("\n")
     ));
+    document
+}
+
+/// The document with the answer that every call may get: it comes before the handlers.
+pub(super) fn limited(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let problem = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    let answer = ResponseBuilder::new()
+        .description("Too many calls of the key, or too many wrong keys; `Retry-After` says when to try again")
+        .content("application/json", problem)
+        .build();
+    for path in document.paths.paths.values_mut() {
+        let operations = [
+            &mut path.get,
+            &mut path.put,
+            &mut path.post,
+            &mut path.patch,
+            &mut path.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            responses
+                .entry("429".to_owned())
+                .or_insert_with(|| answer.clone().into());
+        }
+    }
     document
 }
 

@@ -209,6 +209,8 @@ pub(super) async fn limit(State(doors): State<Doors>, request: Request, next: Ne
     let trusted = &doors.limits.0.trusted;
     let network = peer.map(|peer| network(client(peer, request.headers(), trusted)));
     let status_hook = request.uri().path().contains("/status/");
+    // Who forgot the key does not try keys.
+    let presented = request.headers().contains_key(header::AUTHORIZATION);
     let reader = wants_page(request.headers());
 
     let allowance = if route.starts_with("/v1/") {
@@ -227,7 +229,11 @@ pub(super) async fn limit(State(doors): State<Doors>, request: Request, next: Ne
         say(&mut response, &allowance);
     }
 
-    let door = missed(&route, response.status()).filter(|door| *door != "hook" || status_hook);
+    let door = missed(&route, response.status()).filter(|door| match *door {
+        "hook" => status_hook,
+        "key" => presented,
+        _ => true,
+    });
     let Some((door, network)) = door.zip(network) else {
         return response;
     };

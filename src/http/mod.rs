@@ -100,7 +100,7 @@ pub fn routers(doors: &Doors) -> Routers {
         .merge(api::router())
         .merge(board::api())
         .split_for_parts();
-    let openapi = Arc::new(openapi);
+    let openapi = Arc::new(docs::limited(openapi));
     let mut public = Router::new()
         .merge(hooks::router())
         .merge(pages::router())

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `publish` tells others of events and totals; `reconcile` takes in the replies that an outage kept from us; `watch` pauses a desk
-//! whose messages look pumped; `replay` tries other rules on past triggers; `duty` lets one replica do what one is enough for.
+//! whose messages look pumped; `replay` tries other rules on past triggers;
+//! `forget` ends what is known about people; `duty` lets one replica do what one is enough for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

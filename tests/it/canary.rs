@@ -7,7 +7,6 @@ use http::Method;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::time::{interval, timeout};
 
 use crate::story;
@@ -15,6 +14,7 @@ use crate::support::database::Database;
 use crate::support::http::{Answer, get, post_form, post_json, send};
 use crate::support::mail::MailServer;
 use crate::support::program::Program;
+use crate::support::search::{around, holds, stored};
 use crate::support::stage::OUR_NUMBER;
 use crate::support::twilio::{Behaviour, FakeTwilio};
 
@@ -157,8 +157,15 @@ impl Scene {
             http: 400,
             code: 21211,
         });
-        self.trigger("sms", NUMBER, "first-1").await;
-        until(|| self.twilio.requests() >= 1).await;
+        let first = self.trigger("sms", NUMBER, "first-1").await;
+        let path = format!("/v1/requests/{}", first["id"].as_str().unwrap());
+        let failed = timeout(DEADLINE, async {
+            let mut ticks = interval(Duration::from_millis(10));
+            while self.call(Method::GET, &path, "").await.json()["state"] != "failed" {
+                ticks.tick().await;
+            }
+        });
+        assert!(failed.await.is_ok(), "the first one fails");
         self.trigger("sms", NUMBER, "first-2").await;
         until(|| !self.twilio.messages().is_empty()).await;
         let message = self.twilio.messages().remove(0);
@@ -318,53 +325,6 @@ async fn until(done: impl Fn() -> bool) {
     assert!(waited.await.is_ok(), "it does not happen");
 }
 
-/// Every byte of SQLite's files; every column of every table of PostgreSQL as text, where bytes stand in hexadecimal.
-async fn stored(database: &Database) -> Vec<(String, Vec<u8>)> {
-    match database {
-        Database::Sqlite(folder) => {
-            let mut files = Vec::new();
-            for file in std::fs::read_dir(folder.path()).unwrap() {
-                let path = file.unwrap().path();
-                // The key file is the one thing that has to be kept secret.
-                if !path.ends_with("onefive.keys") {
-                    files.push((path.display().to_string(), std::fs::read(path).unwrap()));
-                }
-            }
-            assert!(
-                files.iter().any(|(name, _)| name.ends_with("-wal")),
-                "the log is looked at too"
-            );
-            files
-        }
-        Database::Postgres { url, .. } => {
-            let mut connection = PgConnection::connect(url).await.unwrap();
-            let tables = sqlx::query(
-                "select cast(table_name as text) as name from information_schema.tables where table_schema = 'public'",
-            );
-            let mut all = Vec::new();
-            for table in tables.fetch_all(&mut connection).await.unwrap() {
-                let name: String = table.get("name");
-                let dump = format!(
-                    "select coalesce(string_agg(t::text, chr(10)), '') as rows from {name} t"
-                );
-                let dump: &'static str = Box::leak(dump.into_boxed_str());
-                let row = sqlx::query(dump).fetch_one(&mut connection).await.unwrap();
-                all.push((name, row.get::<String, _>("rows").into_bytes()));
-            }
-            assert!(all.len() > 10);
-            all
-        }
-    }
-}
-
-fn holds(text: &[u8], secret: &str) -> bool {
-    let hexadecimal = hex::encode(secret);
-    [secret, &hexadecimal].iter().any(|form| {
-        text.windows(form.len())
-            .any(|window| window.eq_ignore_ascii_case(form.as_bytes()))
-    })
-}
-
 story!(
     what_names_a_person_or_opens_a_door_is_put_out_nowhere,
     async |database: Database| {
@@ -400,14 +360,3 @@ story!(
         assert_eq!(found, Vec::<String>::new());
     }
 );
-
-/// What stands around the first find, for whoever has to stop it.
-fn around(text: &[u8], secret: &str) -> String {
-    let text = String::from_utf8_lossy(text).to_lowercase();
-    let forms = [secret.to_lowercase(), hex::encode(secret)];
-    let at = forms.iter().find_map(|form| text.find(form)).unwrap_or(0);
-    text.chars()
-        .skip(text[..at].chars().count().saturating_sub(160))
-        .take(400)
-        .collect()
-}

@@ -119,7 +119,7 @@ story!(
         stage.pass(40 * DAY);
         stage.deliver().await;
         assert_eq!(stage.database.number(named).await, 451);
-        stage.pass(50 * DAY);
+        stage.pass(51 * DAY);
         let rounds = retained(&stage).await;
         assert!(rounds > 2, "{rounds} rounds of 200 rows");
         assert_eq!(stage.database.number(named).await, 1, "the open one");

@@ -16,6 +16,7 @@ pub(crate) mod replica;
 pub(crate) mod returned;
 pub(crate) mod sandbox;
 pub(crate) mod sse;
+pub(crate) mod search;
 pub(crate) mod stage;
 pub(crate) mod surfer;
 pub(crate) mod twilio;
