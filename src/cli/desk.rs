@@ -64,6 +64,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let desk = DeskSettings {
                 senders: senders(&sender)?,
                 language,
+                ..DeskSettings::default()
             };
             let (store, _) = open_store(&settings.load()?, &parts).await?;
             store.migrate().await?;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::id::{DeskId, KeyId};
 use super::time::Timestamp;
 use super::token::base62;
+use super::wording::WordingOverrides;
 
 /// A service desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct DeskSettings {
     pub senders: BTreeMap<String, String>,
     /// The language of contacts whose language is not known.
     pub language: String,
+    /// The desk's own words.
+    pub wording: WordingOverrides,
 }
 
 /// Whether a text may be a desk's short name: 1 to 40 lower-case letters, digits and hyphens, a letter first.

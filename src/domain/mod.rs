@@ -18,3 +18,4 @@ pub mod statistics;
 pub mod time;
 pub mod token;
 pub mod trigger;
+pub mod wording;

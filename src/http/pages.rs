@@ -3,6 +3,8 @@
 //! GET and HEAD never write: a mail scanner opens every link. The page posts a one-time value together with the sign of a
 //! person; without JavaScript its button does.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::Router;
 use axum::body::Body;
@@ -104,7 +106,8 @@ async fn rate(
                     Ok(not_found(&doors))
                 };
             };
-            let texts = &words(&opened).page;
+            let words = words(&opened);
+            let texts = &words.page;
             if wants_json {
                 return Err(Problem {
                     field: "view".to_owned(),
@@ -127,11 +130,12 @@ async fn rate(
     let Some(opened) = doors.journey.open(&token).await? else {
         return Err(Problem::not_found());
     };
-    let texts = &words(&opened).page;
+    let words = words(&opened);
+    let texts = &words.page;
     let answer = match pressed.rating {
         Some(rating) if pressed.taken => {
             let said = if posted.comment.trim().is_empty() {
-                words(&opened).with_score(&texts.thanks, rating.score.get())
+                words.with_score(&texts.thanks, rating.score.get())
             } else {
                 texts.thanks_comment.clone()
             };
@@ -211,13 +215,8 @@ pub(super) fn html(status: StatusCode, page: askama::Result<String>) -> Response
     response
 }
 
-fn words(opened: &Opened) -> &'static Wording {
-    let own = opened.request.attribution.language.as_str();
-    wording::of(if own.is_empty() {
-        &opened.desk.settings.language
-    } else {
-        own
-    })
+fn words(opened: &Opened) -> Cow<'static, Wording> {
+    wording::for_request(&opened.request, &opened.desk.settings)
 }
 
 fn page<'a>(doors: &'a Doors, words: &'a Wording, title: &'a str, desk: &'a str) -> Page<'a> {
@@ -267,7 +266,7 @@ fn rating_page(
     let opt_out = format!("/u/{token}");
     let scale = words.scale.each_ref().map(String::as_str);
     RatingPage {
-        page: page(doors, words, &texts.title, &opened.desk.name),
+        page: page(doors, &words, &texts.title, &opened.desk.name),
         agent: "",
         question: &question,
         scale,
@@ -298,7 +297,7 @@ fn opt_out_page(doors: &Doors, token: &str, opened: &Opened, done: bool) -> aska
     let texts = &words.page;
     let desk = [("desk", opened.desk.name.as_str())];
     OptOutPage {
-        page: page(doors, words, &texts.opt_out_title, &opened.desk.name),
+        page: page(doors, &words, &texts.opt_out_title, &opened.desk.name),
         token,
         done,
         texts: OptOutTexts {
@@ -315,7 +314,7 @@ fn message(doors: &Doors, opened: &Opened, status: StatusCode, text: &str) -> Re
     html(
         status,
         MessagePage {
-            page: page(doors, words, text, &opened.desk.name),
+            page: page(doors, &words, text, &opened.desk.name),
             body: "",
         }
         .render(),

@@ -25,6 +25,7 @@ async fn a_short_name_belongs_to_one_desk(stage: Arc<Stage>) {
     let settings = DeskSettings {
         senders: [("sms".to_owned(), "+15005550001".to_owned())].into(),
         language: "de".to_owned(),
+        ..DeskSettings::default()
     };
     let added = stage
         .store
