@@ -172,8 +172,8 @@ mod tests {
         let short = own("{desk}: {agent}, 1 to 5? {link} STOP: no more".to_owned());
         let asked = |touchpoint: &str, overrides: &WordingOverrides| {
             let Message::Text(text) = Sms.render(&Ask {
-                overrides,
                 touchpoint,
+                overrides,
                 ..ask(&contact)
             }) else {
                 panic!("a text is rendered")

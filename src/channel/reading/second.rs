@@ -55,9 +55,9 @@ fn is_number(view: View<'_>, value: Value, at: usize) -> bool {
                 return false;
             }
             let one = senses.of.iter().any(|sense| sense.classes & class::ONE > 0);
-            let alone = !reply.is_word(at + 1)
-                && !follows_word(reply, value, at)
-                && !is_article(reply, value, at);
+            let leads_on = reply.is_word(at + 1) && at + 1 != value.place;
+            let article = one && is_article(reply, value, at);
+            let alone = !leads_on && !follows_word(reply, value, at) && !article;
             // "5, the one I spoke to": a pronoun. "5 one": two values. "5, sei gentile": six only where it stands apart.
             if one {
                 return alone && !is_unit_before(view, at);

@@ -190,21 +190,7 @@ impl Raw {
             "validity_seconds",
             "must be from 5 to 36000",
         )?;
-        for (tag, voice) in &self.voices {
-            let tagged = tag.starts_with(|c: char| c.is_ascii_alphabetic())
-                && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            let key = format!("voices.{tag}");
-            ensure(
-                tagged,
-                &key,
-                "must be named by a language tag such as es or es-MX",
-            )?;
-            ensure(
-                !voice.trim().is_empty(),
-                &key,
-                "must be a voice such as Polly.Mia",
-            )?;
-        }
+        check_voices(&self.voices)?;
         let auth_tokens = match (self.auth_tokens.is_empty(), self.api_key_sid.is_empty()) {
             (false, _) => self.auth_tokens,
             (true, true) => vec![self.secret.clone()],
@@ -244,6 +230,26 @@ impl Raw {
             voices: self.voices,
         })
     }
+}
+
+/// Every voice has a name, and a language tag to go by.
+fn check_voices(voices: &BTreeMap<String, String>) -> Result<(), SettingsError> {
+    for (tag, voice) in voices {
+        let tagged = tag.starts_with(|c: char| c.is_ascii_alphabetic())
+            && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let key = format!("voices.{tag}");
+        ensure(
+            tagged,
+            &key,
+            "must be named by a language tag such as es or es-MX",
+        )?;
+        ensure(
+            !voice.trim().is_empty(),
+            &key,
+            "must be a voice such as Polly.Mia",
+        )?;
+    }
+    Ok(())
 }
 
 fn ensure(good: bool, key: &str, message: &str) -> Result<(), SettingsError> {
