@@ -8,7 +8,7 @@ const USUAL: u64 = 1_000_000;
 const SOAK: u64 = 10_000_000;
 const THREADS: u64 = 2;
 
-/// SplitMix64: enough to choose test inputs, and the same on every machine.
+/// `SplitMix64`: enough to choose test inputs, and the same on every machine.
 struct Dice(u64);
 
 impl Dice {
