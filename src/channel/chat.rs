@@ -1,6 +1,5 @@
 //! Chats. The ask is plain data in the answer to the trigger: the desk's own chat shows it, or our widget does.
 
-use super::wording;
 use super::{Address, AddressError, Ask, Button, Buttons, Carriage, Channel, Message};
 
 /// The channel `chat`.
@@ -34,7 +33,7 @@ impl Channel for Chat {
     }
 
     fn render(&self, ask: &Ask<'_>) -> Message {
-        let wording = wording::of(ask.language);
+        let wording = ask.wording();
         Message::Buttons(Buttons {
             text: wording.chat.question.about(ask.agent, ask.desk),
             buttons: (1..)

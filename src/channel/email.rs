@@ -4,7 +4,7 @@
 
 use askama::Template;
 
-use super::wording::{self, Wording, fill};
+use super::wording::{Wording, fill};
 use super::{Address, AddressError, Ask, Carriage, Channel, Mail, Message};
 
 /// The channel `email`.
@@ -38,10 +38,10 @@ impl Channel for Email {
     }
 
     fn render(&self, ask: &Ask<'_>) -> Message {
-        let wording = wording::of(ask.language);
-        let page = Html::of(ask, wording);
+        let wording = ask.wording();
+        let page = Html::of(ask, &wording);
         Message::Mail(Mail {
-            subject: subject(ask, wording),
+            subject: subject(ask, &wording),
             text: text(&page),
             // Rendering into memory has no way to fail; without its HTML part the mail would still be complete.
             html: page.render().unwrap_or_default(),
@@ -71,9 +71,9 @@ fn subject(ask: &Ask<'_>, wording: &Wording) -> String {
 }
 
 /// One of the five answers.
-struct Choice {
+struct Choice<'a> {
     score: u8,
-    word: &'static str,
+    word: &'a str,
     label: String,
     url: String,
 }
@@ -128,17 +128,17 @@ struct Html<'a> {
     greeting: String,
     question: String,
     instruction: &'a str,
-    choices: Vec<Choice>,
+    choices: Vec<Choice<'a>>,
     footer: String,
     opt_out: &'a str,
     opt_out_url: &'a str,
 }
 
 impl<'a> Html<'a> {
-    fn of(ask: &Ask<'a>, wording: &'static Wording) -> Self {
+    fn of(ask: &Ask<'a>, wording: &'a Wording) -> Self {
         let words = &wording.email;
         let name = ask.contact.name.trim();
-        let choice = |(score, word): (u8, &'static String)| Choice {
+        let choice = |(score, word): (u8, &'a String)| Choice {
             score,
             word,
             label: wording.with_score(&words.link, score),
@@ -183,6 +183,7 @@ fn text(page: &Html<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{ask, contact};
+    use super::super::wording;
     use super::*;
     use crate::domain::trigger::MailThread;
 

@@ -3,11 +3,15 @@
 //!
 //! To add a channel: one file that implements [`Channel`], and one row in [`ALL`].
 
+use std::borrow::Cow;
+
 use crate::domain::contact::{Address, AddressError, Contact};
+use crate::domain::desk::Desk;
 use crate::domain::rating::Score;
 use crate::domain::request::{Channel as Name, Request};
 use crate::domain::token::LinkLength;
 use crate::domain::trigger::MailThread;
+use crate::domain::wording::WordingOverrides;
 
 pub mod chat;
 pub mod email;
@@ -77,6 +81,10 @@ pub struct Ask<'a> {
     pub contact: &'a Contact,
     /// The language tag to use; empty for the default.
     pub language: &'a str,
+    /// The named place in the contact's journey; may be empty. The desk's own words may depend on it.
+    pub touchpoint: &'a str,
+    /// The desk's own words.
+    pub overrides: &'a WordingOverrides,
     /// The mail thread to continue.
     pub mail: Option<&'a MailThread>,
     /// What the conversation was called by the desk.
@@ -90,20 +98,31 @@ pub struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// The ask of this request. `desk` and `language` are the desk's; the contact's own language goes first.
-    pub fn of(request: &'a Request, desk: &'a str, language: &'a str, urls: &'a Urls) -> Self {
+    /// The ask of this request. The contact's own language goes before the desk's.
+    pub fn of(request: &'a Request, desk: &'a Desk, urls: &'a Urls) -> Self {
         let own = request.attribution.language.as_str();
         Self {
-            desk,
+            desk: &desk.name,
             agent: &request.attribution.agent.name,
             contact: &request.contact,
-            language: if own.is_empty() { language } else { own },
+            language: if own.is_empty() {
+                &desk.settings.language
+            } else {
+                own
+            },
+            touchpoint: &request.attribution.touchpoint,
+            overrides: &desk.settings.wording,
             mail: request.mail.as_ref(),
             conversation: &request.conversation,
             rating_url: &urls.rating,
             opt_out_url: &urls.opt_out,
             post_url: &urls.post,
         }
+    }
+
+    /// The texts to ask with.
+    pub fn wording(&self) -> Cow<'static, wording::Wording> {
+        wording::own(self.overrides, self.language, self.touchpoint)
     }
 }
 
@@ -178,7 +197,7 @@ pub struct Button {
 }
 
 /// The words of the voice prompt, and the language tag to speak them in.
-pub fn voice_prompt(ask: &Ask<'_>) -> (String, &'static str) {
+pub fn voice_prompt(ask: &Ask<'_>) -> (String, String) {
     voice::prompt(ask)
 }
 
@@ -188,10 +207,10 @@ pub fn name_of(channel: &dyn Channel) -> Name {
 }
 
 /// The five scores with their words, worst first.
-pub fn labels(language: &str) -> Vec<(Score, &'static str)> {
+pub fn labels(wording: &wording::Wording) -> Vec<(Score, &str)> {
     Score::ALL
         .into_iter()
-        .zip(wording::of(language).scale.iter().map(String::as_str))
+        .zip(wording.scale.iter().map(String::as_str))
         .collect()
 }
 
@@ -213,6 +232,8 @@ mod tests {
             agent: "Sam",
             contact,
             language: "",
+            touchpoint: "",
+            overrides: WordingOverrides::NONE,
             mail: None,
             conversation: "INC-1",
             rating_url: "https://r.example.com/r/TOKEN",
@@ -243,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_scale_has_a_word_for_each_score() {
-        let labels: Vec<_> = labels("en")
+        let labels: Vec<_> = labels(wording::of("en"))
             .into_iter()
             .map(|(score, word)| (score.get(), word))
             .collect();

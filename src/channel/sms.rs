@@ -2,7 +2,8 @@
 //! costs as much as the first and some networks deliver parts apart. It names who asks, who served, both ends of the scale
 //! and how to stop; the longest wording that fits is taken.
 
-use super::wording::{self, Wording, fill};
+use super::wording::segments::segments;
+use super::wording::{Wording, fill};
 use super::{Address, AddressError, Ask, Carriage, Channel, Message};
 use crate::domain::token::LinkLength;
 
@@ -41,78 +42,28 @@ impl Channel for Sms {
     }
 
     fn render(&self, ask: &Ask<'_>) -> Message {
-        Message::Text(text(wording::of(ask.language), ask.agent, ask.desk))
+        Message::Text(text(&ask.wording(), ask.agent, ask.desk, ask.rating_url))
     }
 }
 
-/// How the networks carry a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// The GSM 7-bit default alphabet (3GPP TS 23.038): 160 units in one message, 153 in each part of several.
-    Gsm7,
-    /// UTF-16 code units: 70 in one message, 67 in each part of several.
-    Ucs2,
-}
-
-/// What a text costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segments {
-    /// The encoding that the text needs.
-    pub encoding: Encoding,
-    /// Its length in units of that encoding: septets or UTF-16 code units.
-    pub units: usize,
-    /// The number of messages.
-    pub count: usize,
-}
-
-/// Counts what a text costs. A character of two units is never split between parts, which this count ignores: it is exact for
-/// one message, and at most one too low for several.
-pub fn segments(text: &str) -> Segments {
-    let septets = text
-        .chars()
-        .try_fold(0, |sum, c| gsm7(c).map(|units| sum + units));
-    let (encoding, units, one, part) = match septets {
-        Some(units) => (Encoding::Gsm7, units, 160, 153),
-        None => (Encoding::Ucs2, text.encode_utf16().count(), 70, 67),
-    };
-    let count = if units <= one {
-        1
-    } else {
-        units.div_ceil(part)
-    };
-    Segments {
-        encoding,
-        units,
-        count,
-    }
-}
-
-/// How many septets a character takes; `None` if it is not in the alphabet.
-fn gsm7(c: char) -> Option<usize> {
-    const PLAIN: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZ\
-        ÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
-    const EXTENSION: &str = "^{}\\[~]|€\u{c}";
-    if PLAIN.contains(c) {
-        Some(1)
-    } else if EXTENSION.contains(c) {
-        Some(2)
-    } else {
-        None
-    }
-}
-
-/// The longest ask that fits one message.
-fn text(wording: &Wording, agent: &str, desk: &str) -> String {
+/// The longest ask that fits one message. A desk's own ask is sent whatever it takes: the desk was told what it costs.
+fn text(wording: &Wording, agent: &str, desk: &str, link: &str) -> String {
     let (agent, desk) = (plain(agent), plain(desk));
     let sms = &wording.sms;
-    let with_agent = [&sms.ask_agent, &sms.ask_agent_short];
-    let templates = with_agent
-        .into_iter()
-        .filter(|_| !agent.is_empty())
-        .chain([&sms.ask_desk, &sms.ask_short]);
-    for template in templates {
-        let text = fill(template, &[("agent", &agent), ("desk", &desk)]);
-        if segments(&text).count == 1 {
+    let with_agent = [
+        ("sms.ask_agent", &sms.ask_agent),
+        ("sms.ask_agent_short", &sms.ask_agent_short),
+    ];
+    let templates = with_agent.into_iter().filter(|_| !agent.is_empty());
+    for (key, template) in templates.chain([
+        ("sms.ask_desk", &sms.ask_desk),
+        ("sms.ask_short", &sms.ask_short),
+    ]) {
+        let text = fill(
+            template,
+            &[("agent", &agent), ("desk", &desk), ("link", link)],
+        );
+        if segments(&text).count == 1 || wording.is_own(key) {
             return text;
         }
     }
@@ -155,54 +106,31 @@ fn plain(name: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::tests::{ask, contact};
+    use super::super::wording;
+    use super::super::wording::segments::Encoding;
     use super::*;
+    use crate::domain::wording::{WordingOverride, WordingOverrides};
 
-    #[test]
-    fn a_text_is_counted_as_the_networks_count_it() {
-        use Encoding::{Gsm7, Ucs2};
-        for (text, encoding, units, count) in [
-            ("", Gsm7, 0, 1),
-            ("Grüße für Ñandú", Ucs2, 15, 1),
-            ("Grüße für Ñandu", Gsm7, 15, 1),
-            ("{€}", Gsm7, 6, 1),
-            ("\u{1F600}", Ucs2, 2, 1),
-            (&"a".repeat(160), Gsm7, 160, 1),
-            (&"a".repeat(161), Gsm7, 161, 2),
-            (&"€".repeat(80), Gsm7, 160, 1),
-            (&"€".repeat(81), Gsm7, 162, 2),
-            (&"\u{1F600}".repeat(35), Ucs2, 70, 1),
-            (&"\u{1F600}".repeat(36), Ucs2, 72, 2),
-            (&"ж".repeat(135), Ucs2, 135, 3),
-        ] {
-            assert_eq!(
-                segments(text),
-                Segments {
-                    encoding,
-                    units,
-                    count
-                },
-                "{text:?}"
-            );
-        }
-    }
+    const LINK: &str = "https://r.example.com/r/TOKEN";
 
     #[test]
     fn the_ask_names_everything_if_it_fits() {
         let english = wording::of("en");
         assert_eq!(
-            text(english, "Sam", "Acme IT"),
+            text(english, "Sam", "Acme IT", LINK),
             "Acme IT: how was your service with Sam? Reply with one digit, 1 (very poor) to 5 (excellent). Reply STOP to opt out."
         );
-        assert!(text(english, "", "Acme IT").starts_with("Acme IT: how was our service?"));
+        assert!(text(english, "", "Acme IT", LINK).starts_with("Acme IT: how was our service?"));
         assert_eq!(
-            text(english, "Łukasz", "Acme"),
+            text(english, "Łukasz", "Acme", LINK),
             "Acme: rate Łukasz, 1 very poor to 5 excellent. STOP: no more"
         );
         assert!(
-            text(english, "Ana O’Brien", "Acme")
+            text(english, "Ana O’Brien", "Acme", LINK)
                 .starts_with("Acme: how was your service with Ana O'Brien?")
         );
-        let long = text(english, &"Ж".repeat(80), "Acme IT");
+        let long = text(english, &"Ж".repeat(80), "Acme IT", LINK);
         assert!(long.starts_with("Acme IT: how was our service?"), "{long}");
     }
 
@@ -237,8 +165,38 @@ mod tests {
     }
 
     #[test]
+    fn a_desks_own_ask_is_sent_as_it_is_with_its_link() {
+        let own = |text: String| {
+            WordingOverrides(vec![WordingOverride {
+                language: "en".to_owned(),
+                touchpoint: "vpn".to_owned(),
+                texts: [("sms.ask_agent".to_owned(), text)].into(),
+            }])
+        };
+        let contact = contact();
+        let short = own("{desk}: {agent}, 1 to 5? {link} STOP: no more".to_owned());
+        let asked = |touchpoint: &str, overrides: &WordingOverrides| {
+            let Message::Text(text) = Sms.render(&Ask {
+                touchpoint,
+                overrides,
+                ..ask(&contact)
+            }) else {
+                panic!("a text is rendered")
+            };
+            text
+        };
+        assert_eq!(
+            asked("vpn", &short),
+            format!("Acme IT: Sam, 1 to 5? {LINK} STOP: no more")
+        );
+        assert!(asked("mail", &short).starts_with("Acme IT: how was your service with Sam?"));
+        let long = asked("vpn", &own(format!("{{desk}}: {} STOP", "a".repeat(200))));
+        assert_eq!(segments(&long).count, 2);
+    }
+
+    #[test]
     fn names_are_inserted_literally() {
-        let text = text(wording::of("en"), "{desk}", "A\r\nB");
+        let text = text(wording::of("en"), "{desk}", "A\r\nB", LINK);
         assert!(
             text.starts_with("A B: how was your service with {desk}?"),
             "{text}"
@@ -250,14 +208,14 @@ mod tests {
         fn any_names_fit_one_message(agent in "\\PC{0,80}", desk in "\\PC{1,60}", wide in any::<bool>()) {
             let desk = if wide { format!("\u{1F468}\u{200D}\u{1F4BB}{desk}") } else { desk };
             for wording in wording::all() {
-                prop_assert_eq!(segments(&text(wording, &agent, &desk)).count, 1);
+                prop_assert_eq!(segments(&text(wording, &agent, &desk, LINK)).count, 1);
             }
         }
 
         #[test]
         fn costly_names_fit_one_message(agent in "[a-zé€{}^]{0,80}", desk in "[a-z€{}^]{1,60}") {
             for wording in wording::all() {
-                prop_assert_eq!(segments(&text(wording, &agent, &desk)).count, 1);
+                prop_assert_eq!(segments(&text(wording, &agent, &desk, LINK)).count, 1);
             }
         }
     }

@@ -44,11 +44,11 @@ impl Channel for Voice {
 }
 
 /// The words of the prompt, and the tag of the voice that speaks them.
-pub(super) fn prompt(ask: &Ask<'_>) -> (String, &'static str) {
-    let wording = wording::of(ask.language);
+pub(super) fn prompt(ask: &Ask<'_>) -> (String, String) {
+    let wording = ask.wording();
     (
-        wording.voice.question.about(ask.agent, ask.desk),
-        &wording.voice.language,
+        wording::spoken(&wording.voice.question.about(ask.agent, ask.desk)),
+        wording.voice.language.clone(),
     )
 }
 
@@ -78,7 +78,15 @@ mod tests {
 
     #[test]
     fn the_prompt_says_the_scale_in_the_contacts_language() {
-        for (language, tag) in [("", "en-US"), ("es-MX", "es-ES"), ("de", "de-DE")] {
+        for (language, tag) in [
+            ("", "en-US"),
+            ("es-MX", "es-ES"),
+            ("de", "de-DE"),
+            ("fr-CA", "fr-FR"),
+            ("pt", "pt-BR"),
+            ("nl-BE", "nl-NL"),
+            ("it", "it-IT"),
+        ] {
             let contact = super::super::tests::contact();
             let (words, spoken) = prompt(&Ask {
                 language,

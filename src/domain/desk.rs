@@ -16,6 +16,7 @@ use super::time::Timestamp;
 use super::token::base62;
 use super::trigger::{FieldError, language, text, timezone};
 use super::watch::WatchSettings;
+use super::wording::WordingOverrides;
 
 /// A service desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct DeskSettings {
     pub retention: Retention,
     /// When its sending is paused by itself.
     pub watch: WatchSettings,
+    /// The desk's own words.
+    pub wording: WordingOverrides,
 }
 
 impl DeskSettings {

@@ -27,3 +27,4 @@ pub mod trigger;
 pub mod view;
 pub mod watch;
 pub mod webhook;
+pub mod wording;

@@ -1,6 +1,8 @@
 //! `/widget.js` and `/w/{token}`: the ask inside a chat. The token was given to the desk's chat in the answer to its trigger
 //! and to nobody else; it is the proof. Other origins may call here, because the chat lives on the desk's own page.
 
+use std::borrow::Cow;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -107,7 +109,7 @@ async fn taken(
 
 fn view(doors: &Doors, token: &str, opened: &Opened) -> serde_json::Value {
     let words = words(opened);
-    let buttons: Vec<_> = channel::labels(&words.tag)
+    let buttons: Vec<_> = channel::labels(&words)
         .into_iter()
         .map(|(score, label)| json!({ "score": score, "label": label }))
         .collect();
@@ -135,13 +137,8 @@ fn view(doors: &Doors, token: &str, opened: &Opened) -> serde_json::Value {
     })
 }
 
-fn words(opened: &Opened) -> &'static wording::Wording {
-    let own = opened.request.attribution.language.as_str();
-    wording::of(if own.is_empty() {
-        &opened.desk.settings.language
-    } else {
-        own
-    })
+fn words(opened: &Opened) -> Cow<'static, wording::Wording> {
+    wording::for_request(&opened.request, &opened.desk.settings)
 }
 
 /// No cookie and no key is involved: whoever has the token may use it from anywhere, and nobody else can.

@@ -3,6 +3,8 @@
 //! GET and HEAD never write a rating: a mail scanner opens every link. They note that the page was opened; the page posts its
 //! one-time value together with the sign of a person; without JavaScript its button does.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::Router;
 use axum::body::Body;
@@ -248,13 +250,8 @@ pub(super) fn html(status: StatusCode, page: askama::Result<String>) -> Response
     response
 }
 
-fn words(opened: &Opened) -> &'static Wording {
-    let own = opened.request.attribution.language.as_str();
-    wording::of(if own.is_empty() {
-        &opened.desk.settings.language
-    } else {
-        own
-    })
+fn words(opened: &Opened) -> Cow<'static, Wording> {
+    wording::for_request(&opened.request, &opened.desk.settings)
 }
 
 fn page<'a>(doors: &'a Doors, words: &'a Wording, title: &'a str, desk: &'a str) -> Page<'a> {
@@ -303,7 +300,7 @@ fn rating_page(
     let opt_out = format!("/u/{token}");
     let scale = words.scale.each_ref().map(String::as_str);
     RatingPage {
-        page: page(doors, words, &texts.title, &opened.desk.name),
+        page: page(doors, &words, &texts.title, &opened.desk.name),
         agent: "",
         question: &question,
         scale,
@@ -335,7 +332,7 @@ fn message(doors: &Doors, opened: &Opened, status: StatusCode, text: &str) -> Re
     html(
         status,
         MessagePage {
-            page: page(doors, words, text, &opened.desk.name),
+            page: page(doors, &words, text, &opened.desk.name),
             body: "",
         }
         .render(),
@@ -348,7 +345,7 @@ pub(super) fn not_found(doors: &Doors) -> Response {
     html(
         StatusCode::NOT_FOUND,
         MessagePage {
-            page: page(doors, words, &words.page.not_found, ""),
+            page: page(doors, &words, &words.page.not_found, ""),
             body: "",
         }
         .render(),

@@ -236,12 +236,7 @@ impl Journey {
             return None;
         }
         let urls = self.urls(request);
-        match channel.render(&Ask::of(
-            request,
-            &desk.name,
-            &desk.settings.language,
-            &urls,
-        )) {
+        match channel.render(&Ask::of(request, desk, &urls)) {
             Message::Buttons(buttons) => Some((self.link(&request.channel, request.id), buttons)),
             Message::Text(_) | Message::Mail(_) | Message::Call => None,
         }

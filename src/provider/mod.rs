@@ -325,7 +325,7 @@ pub enum Answer {
         /// What to say.
         say: String,
         /// The language tag to say it in.
-        language: &'static str,
+        language: String,
         /// The turn that the key will be reported with.
         turn: u8,
     },
@@ -334,7 +334,7 @@ pub enum Answer {
         /// What to say.
         say: String,
         /// The language tag to say it in.
-        language: &'static str,
+        language: String,
     },
     /// Nothing to say in this call: leave it.
     HangUp,

@@ -6,6 +6,7 @@ use onefive::channel::{self, Ask, Message, TAPS_MAX, Urls};
 use onefive::clock::{ManualClock, SystemEntropy};
 use onefive::domain::contact::Contact;
 use onefive::domain::time::Timestamp;
+use onefive::domain::wording::WordingOverrides;
 use onefive::provider::{self, Built, Hook, HookError, Provider, Row};
 
 #[test]
@@ -49,6 +50,8 @@ fn every_channel_keeps_the_contract() {
                     agent: text,
                     contact: &contact,
                     language: text,
+                    touchpoint: text,
+                    overrides: WordingOverrides::NONE,
                     mail: None,
                     conversation: text,
                     rating_url: &urls.rating,

@@ -1,6 +1,10 @@
 //! The reader of replies against labelled replies in seven languages, beside two naive readers. The tables are printed by
 //! `tests/run`; what fails is a wrong rating, a missed or invented wish to be left alone, and too many missed ratings.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod soak;
+
 use std::fmt::Write as _;
 
 use onefive::channel::reading;
@@ -105,8 +109,8 @@ impl Table {
     fn ratings(&self) -> (usize, usize, usize) {
         let right = (0..5).map(|at| self.0[at][at]).sum();
         let read = self.0.iter().flat_map(|row| &row[..5]).sum();
-        let real = self.0[..5].iter().flatten().sum();
-        (right, read, real)
+        let all = self.0[..5].iter().flatten().sum();
+        (right, read, all)
     }
 
     /// The same for STOP.
@@ -143,20 +147,26 @@ fn percent(part: usize, whole: usize) -> String {
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
+/// Prints figures, and leaves them where `tests/run` finds them.
+fn figures(name: &str, text: &str) {
+    println!("{text}");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(
+        folder.join(format!("replies-{name}.txt")),
+        format!("{text}\n"),
+    )
+    .unwrap();
+}
+
 fn check(name: &str, rows: &[Row], recall_min: usize) {
     let ours = Table::of(rows, |reply| read(reply).0);
-    println!(
-        "{}",
-        ours.print(&format!("{name}: {} replies, our reader", rows.len()))
-    );
-    println!(
-        "{}",
-        Table::of(rows, first_digit).print(&format!("{name}: the first digit from 1 to 5"))
-    );
-    println!(
-        "{}",
-        Table::of(rows, only_digit).print(&format!("{name}: only replies of one digit"))
-    );
+    let tables = [
+        ours.print(&format!("{name}: {} replies, our reader", rows.len())),
+        Table::of(rows, first_digit).print(&format!("{name}: the first digit from 1 to 5")),
+        Table::of(rows, only_digit).print(&format!("{name}: only replies of one digit")),
+    ];
+    figures(name, &tables.join("\n"));
     let (mut wrong, mut missed) = (String::new(), String::new());
     for row in rows {
         let (read, comment) = read(&row.reply);

@@ -63,8 +63,11 @@ pub(super) fn read(tokens: &[Token]) -> Option<Understood> {
     }
     let said = commands.said(&words);
     let spelled = || {
-        let letters = words.len() > 2 && words.iter().all(|word| word.len() == 1);
-        letters && commands.firm.contains(&words.concat())
+        // Courtesies of one letter ("s'il vous plaît") are letters here.
+        let polite = |word: &&&str| word.len() > 1 && commands.polite.contains(**word);
+        let kept: Vec<&str> = words.iter().filter(|word| !polite(word)).copied().collect();
+        let letters = kept.len() > 2 && kept.iter().all(|word| word.len() == 1);
+        letters && commands.firm.contains(&kept.concat())
     };
     let repeated = || words.iter().all(|word| *word == first) && commands.stop.contains(first);
     if commands.stop.contains(&said) || repeated() || spelled() {

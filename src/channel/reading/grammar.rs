@@ -130,6 +130,9 @@ fn is_numbered(view: View<'_>, lead: usize, value: Value) -> bool {
 /// Whether what follows a value at the start leaves it a score.
 fn leads(view: View<'_>, value: Value) -> bool {
     let (reply, next) = (view.reply, value.rest);
+    if !has_scale_or_unit(value) && !view.is_whole(value.place) {
+        return false;
+    }
     if reply.begins_line(next) && !view.is_article_one(value.place) {
         return true;
     }

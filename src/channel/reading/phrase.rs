@@ -34,7 +34,7 @@ impl Form {
 /// Phrases, found by their first word.
 #[derive(Debug, Default)]
 pub(super) struct Phrases {
-    phrases: Vec<Vec<Item>>,
+    all: Vec<Vec<Item>>,
     by_word: HashMap<String, Vec<usize>>,
     /// Those whose first word is only the beginning of one.
     by_prefix: Vec<(String, usize)>,
@@ -44,7 +44,7 @@ impl Phrases {
     /// Adds a phrase. Accents do not matter.
     pub(super) fn add(&mut self, phrase: &str) {
         let items: Vec<Item> = phrase.split_whitespace().map(item).collect();
-        let place = self.phrases.len();
+        let place = self.all.len();
         if let Some(Item::Word(forms)) = items.first() {
             for form in forms {
                 if form.prefix {
@@ -57,7 +57,7 @@ impl Phrases {
                 }
             }
         }
-        self.phrases.push(items);
+        self.all.push(items);
     }
 
     /// Whether one of the phrases starts with the first of these words.
@@ -68,11 +68,9 @@ impl Phrases {
         let exact = self.by_word.get(*first).into_iter().flatten().copied();
         let open = self.by_prefix.iter();
         let open = open.filter(|(text, _)| first.starts_with(text.as_str()));
-        exact.chain(open.map(|(_, place)| *place)).any(|place| {
-            self.phrases
-                .get(place)
-                .is_some_and(|items| fits(items, words))
-        })
+        exact
+            .chain(open.map(|(_, place)| *place))
+            .any(|place| self.all.get(place).is_some_and(|items| fits(items, words)))
     }
 }
 

@@ -55,8 +55,9 @@ fn is_number(view: View<'_>, value: Value, at: usize) -> bool {
                 return false;
             }
             let one = senses.of.iter().any(|sense| sense.classes & class::ONE > 0);
-            let alone =
-                !reply.is_word(at + 1) && at > value.place && !follows_word(reply, value, at);
+            let leads_on = reply.is_word(at + 1) && at + 1 != value.place;
+            let article = one && is_article(reply, value, at);
+            let alone = !leads_on && !follows_word(reply, value, at) && !article;
             // "5, the one I spoke to": a pronoun. "5 one": two values. "5, sei gentile": six only where it stands apart.
             if one {
                 return alone && !is_unit_before(view, at);
@@ -68,10 +69,19 @@ fn is_number(view: View<'_>, value: Value, at: usize) -> bool {
     }
 }
 
-/// Whether a word stands right before this one, other than the value.
+/// Whether a word stands right before this one, other than the value, that does not put it beside the value: "or", "but".
 fn follows_word(reply: &Reply<'_>, value: Value, at: usize) -> bool {
-    at.checked_sub(1)
-        .is_some_and(|before| before >= value.rest && reply.is_word(before))
+    at.checked_sub(1).is_some_and(|before| {
+        let links = reply.in_any(before, class::DOUBT | class::FOLLOWS)
+            || reply.word(before).is_some_and(|word| JOINS.contains(&word));
+        let outside = !(value.place..value.rest).contains(&before);
+        outside && reply.is_word(before) && !links
+    })
+}
+
+/// `un 4`: the word is the article of the value, if no new line is between.
+fn is_article(reply: &Reply<'_>, value: Value, at: usize) -> bool {
+    at + 1 == value.place && !reply.begins_line(value.place)
 }
 
 fn is_unit_before(view: View<'_>, at: usize) -> bool {
@@ -93,14 +103,23 @@ fn is_counted(reply: &Reply<'_>, at: usize) -> bool {
     !JOINS.contains(&before) && !doubted && !reply.is_glued(at) && (counts || long)
 }
 
-/// Star emoji beside a value: one means "stars", several must be as many as the value.
+/// Stars beside a value: one means "stars", several must be as many as the value. The same for asterisks behind it.
 pub(super) fn stars_agree(reply: &Reply<'_>, score: Score) -> bool {
     let stars = reply
         .tokens
         .iter()
         .filter(|token| token.kind == Kind::Star)
         .count();
-    stars <= 1 || stars == usize::from(score.get())
+    let asterisks = reply
+        .tokens
+        .iter()
+        .filter(|token| token.kind == Kind::Mark('*'))
+        .count();
+    // Around the value they are the bold type of chats.
+    let bold = reply.mark(0) == Some('*');
+    [stars, if bold { 0 } else { asterisks }]
+        .into_iter()
+        .all(|count| count <= 1 || count == usize::from(score.get()))
 }
 
 /// No letter or mark is beside the value in a way that makes it something else: `4th`, `x4`, `4%`, `$4`, `-4`, `4.5`, `4+`.
@@ -113,9 +132,9 @@ pub(super) fn stands_alone(reply: &Reply<'_>, value: Value) -> bool {
         && before.is_some_and(|token| {
             !matches!(
                 token.kind,
-                Kind::Mark('"' | '\'' | '(' | '*' | '[' | ',' | '=' | '!' | '.') | Kind::Star
+                Kind::Mark('"' | '\'' | '(' | '*' | '[' | '=' | '!') | Kind::Star
             ) && !is_emoji(&token.kind)
-                && !is_colon_behind_word(reply, value.place)
+                && !is_mark_behind_word(reply, value.place)
         });
     let changed_before = before.is_some_and(
         |token| matches!(token.kind, Kind::Mark(mark) if mark != '*' && mark != '=' && (mark == '-' || CHANGING.contains(mark))),
@@ -132,9 +151,9 @@ pub(super) fn stands_alone(reply: &Reply<'_>, value: Value) -> bool {
         && !is_changed_after(reply, after)
 }
 
-/// `rating:3`, but not the face `:3`.
-fn is_colon_behind_word(reply: &Reply<'_>, place: usize) -> bool {
-    reply.mark_before(place) == Some(':')
+/// `rating:3` and `ok,4`, but not the face `:3` and the decimal `,4`.
+fn is_mark_behind_word(reply: &Reply<'_>, place: usize) -> bool {
+    matches!(reply.mark_before(place), Some(':' | ','))
         && place.checked_sub(2).is_some_and(|at| reply.is_word(at))
 }
 

@@ -379,4 +379,50 @@ proptest! {
         let read = text(&format!("{before}{score}{after}"));
         prop_assert_eq!(read, Understood::Rating(Score::try_from(score).unwrap(), String::new()));
     }
+
+    #[test]
+    fn stop_stays_stop_whatever_is_around_it(
+        word in prop::sample::select(vec![
+            "stop", "STOP", "Stop", "ＳＴＯＰ", "🛑", "stoooop", "s.t.o.p", "unsubscribe", "opt-out", "Arrêt", "afmelden", "BASTA", "baja", "sair",
+        ]),
+        before in "[ \"(!*\n]{0,3}",
+        after in "[ .!)\"*\n\u{200d}\u{fe0f}]{0,4}",
+        polite in prop::sample::select(vec!["", " please", " bitte", " svp", " por favor", " grazie", " aub", " 🙏"]),
+    ) {
+        let raw = format!("{before}{word}{after}{polite}");
+        prop_assert_eq!(text(&raw), Understood::Stop, "{:?}", raw);
+    }
+
+    #[test]
+    fn a_digit_of_any_script_is_its_score(
+        c in "\\p{Nd}",
+        before in prop::sample::select(vec!["", " ", "(", "\"", "*", "\u{202b}"]),
+        after in prop::sample::select(vec!["", ".", "!", "!!", ")", " 🙂", "\u{fe0f}\u{20e3}", " ;-)", "/5", " ★"]),
+    ) {
+        let digit = digit::value(c.chars().next().unwrap()).unwrap();
+        let read = text(&format!("{before}{c}{after}"));
+        let score = Score::try_from(i64::from(digit)).ok();
+        match (read, score) {
+            (Understood::Rating(read, _), Some(score)) => prop_assert_eq!(read, score),
+            (read, score) => prop_assert!(score.is_none() && !matches!(read, Understood::Rating(..))),
+        }
+    }
+
+    #[test]
+    fn a_second_value_leaves_no_rating(
+        first in 0_usize..35,
+        second in 0_usize..35,
+        between in prop::sample::select(vec![" ", ", ", " or ", " - ", "\n", ". ", " oder ", " ou ", " o ", " but ", "! "]),
+    ) {
+        const VALUES: [&str; 35] = [
+            "1", "2", "3", "4", "5", "one", "two", "three", "four", "five", "uno", "dos", "tres", "cuatro", "cinco", "un", "deux",
+            "trois", "quatre", "cinq", "eins", "zwei", "drei", "vier", "fünf", "een", "twee", "drie", "due", "quattro", "cinque",
+            "tre", "dois", "três", "vijf",
+        ];
+        // "un 4" and "uno 4" are "a 4".
+        prop_assume!(between != " " || !["un", "uno", "een"].contains(&VALUES[first]));
+        let read = text(&format!("{}{between}{}", VALUES[first], VALUES[second]));
+        let is_rating = matches!(read, Understood::Rating(..));
+        prop_assert!(!is_rating, "{} {} {}", VALUES[first], between, VALUES[second]);
+    }
 }

@@ -202,15 +202,14 @@ fn fold(c: char) -> char {
 }
 
 /// `<3` is a heart, not a number below three.
-fn hearts(tokens: &mut Vec<Token>) {
-    let mut before: Option<Kind> = None;
-    tokens.retain(|token| {
-        let heart = before == Some(Kind::Mark('<'))
-            && token.kind == Kind::Number("3".to_owned())
-            && !token.spaced;
-        before = Some(token.kind.clone());
-        !heart
-    });
+fn hearts(tokens: &mut [Token]) {
+    for at in 1..tokens.len() {
+        let three = tokens[at].kind == Kind::Number("3".to_owned()) && !tokens[at].spaced;
+        if three && tokens[at - 1].kind == Kind::Mark('<') {
+            tokens[at - 1].kind = Kind::Mark('♥');
+            tokens[at].kind = Kind::Mark('♥');
+        }
+    }
 }
 
 #[cfg(test)]
@@ -250,13 +249,20 @@ mod tests {
     }
 
     #[test]
+    fn a_heart_is_no_number() {
+        let kinds: Vec<_> = tokens("5 <3").into_iter().map(|token| token.kind).collect();
+        let heart = Kind::Mark('♥');
+        assert_eq!(kinds, [Kind::Number("5".to_owned()), heart.clone(), heart]);
+    }
+
+    #[test]
     fn pieces_keep_their_place_in_the_raw_text() {
-        let raw = "Ｆｉｖｅ  <3 É45";
+        let raw = "Ｆｉｖｅ  É45";
         let cut: Vec<_> = tokens(raw)
             .into_iter()
             .map(|t| (raw[t.start..t.end].to_owned(), t.spaced))
             .collect();
-        let expected = [("Ｆｉｖｅ", true), ("<", true), ("É", true), ("45", false)];
+        let expected = [("Ｆｉｖｅ", true), ("É", true), ("45", false)];
         assert_eq!(
             cut,
             expected.map(|(text, spaced)| (text.to_owned(), spaced))

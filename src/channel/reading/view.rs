@@ -155,6 +155,11 @@ impl View<'_> {
         self.is(at, class::DOUBT) || self.reply.anywhere(at, class::DOUBT)
     }
 
+    /// Whether the value may be a whole reply: "one" may, "eine" may not.
+    pub(super) fn is_whole(&self, at: usize) -> bool {
+        self.reply.is_digits(at) || self.sense(at).value > 0
+    }
+
     /// Whether praise or blame fits the score.
     pub(super) fn agrees(&self, at: usize, score: Score) -> bool {
         let classes = match score.get() {

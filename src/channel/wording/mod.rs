@@ -6,17 +6,27 @@
 
 use std::sync::OnceLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+mod direction;
+mod own;
+pub mod segments;
+
+pub use own::{check, for_request, own, sms_has_link, warnings};
 
 /// The language tag and the file of each language; the first one is the default.
 const SOURCES: &[(&str, &str)] = &[
     ("en", include_str!("en.toml")),
     ("es", include_str!("es.toml")),
     ("de", include_str!("de.toml")),
+    ("fr", include_str!("fr.toml")),
+    ("pt", include_str!("pt.toml")),
+    ("nl", include_str!("nl.toml")),
+    ("it", include_str!("it.toml")),
 ];
 
 /// The texts of one language. Names in braces are filled in by [`fill`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wording {
     /// The language tag, for `lang` attributes.
@@ -35,10 +45,13 @@ pub struct Wording {
     pub page: Page,
     /// Chats.
     pub chat: Chat,
+    /// The keys of the texts that are the desk's own.
+    #[serde(skip)]
+    own: Vec<String>,
 }
 
 /// A question, once with the name of who served and once without.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
     agent: String,
@@ -58,7 +71,7 @@ impl Question {
 }
 
 /// The texts of text messages.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sms {
     /// The ask with `{desk}` and `{agent}`.
@@ -88,7 +101,7 @@ pub struct Sms {
 }
 
 /// The texts of calls.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Voice {
     /// The tag of the voice that speaks them, such as `en-US`.
@@ -106,7 +119,7 @@ pub struct Voice {
 }
 
 /// The texts of mails.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Email {
     /// The subject with `{desk}`, where no thread gives one.
@@ -128,7 +141,7 @@ pub struct Email {
 }
 
 /// The texts of the pages.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Page {
     /// The title of the rating page.
@@ -172,7 +185,7 @@ pub struct Page {
 }
 
 /// The texts of chats.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chat {
     /// The ask.
@@ -186,6 +199,11 @@ pub struct Chat {
 }
 
 impl Wording {
+    /// Whether the text with this key is the desk's own.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.own.iter().any(|own| own == key)
+    }
+
     /// The word of a score from 1 to 5; empty for anything else.
     pub fn word(&self, score: u8) -> &str {
         usize::from(score)
@@ -239,7 +257,13 @@ fn default() -> &'static Wording {
         .unwrap_or_else(|| EMPTY.get_or_init(Wording::default))
 }
 
-/// Fills the names in braces in one pass: a value that has braces itself is not read again. An unknown name stays as it is.
+/// A text for a voice: without the marks of direction that only a reader needs.
+pub fn spoken(text: &str) -> String {
+    direction::unfenced(text)
+}
+
+/// Fills the names in braces in one pass: a value that has braces itself is not read again. An unknown name stays as it is. A
+/// value that runs from right to left is fenced, so that it does not reorder the words around it.
 pub fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len() + 32);
     let mut rest = template;
@@ -252,7 +276,7 @@ pub fn fill(template: &str, values: &[(&str, &str)]) -> String {
                 .map(|(_, value)| (*value, after))
         });
         if let Some((value, after)) = known {
-            filled.push_str(value);
+            filled.push_str(&direction::fenced(value));
             rest = after;
         } else {
             filled.push('{');
@@ -266,6 +290,7 @@ pub fn fill(template: &str, values: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::wording::{NETWORK_WORDS, TEXTS};
 
     /// Every text of a file with its key.
     fn texts(table: &toml::Table, above: &str) -> Vec<(String, String)> {
@@ -288,34 +313,16 @@ mod tests {
         found
     }
 
-    /// The names that a text must have, and may have no more than.
-    fn names(key: &str) -> &'static [&'static str] {
-        match key {
-            "sms.ask_agent"
-            | "sms.ask_agent_short"
-            | "voice.question.agent"
-            | "email.question.agent"
-            | "page.question.agent" => &["agent", "desk"],
-            "chat.question.agent" => &["agent"],
-            "sms.ask_desk"
-            | "sms.ask_short"
-            | "sms.stopped"
-            | "sms.started"
-            | "sms.help"
-            | "voice.question.desk"
-            | "email.subject"
-            | "email.footer"
-            | "email.question.desk"
-            | "page.question.desk"
-            | "page.opt_out_question"
-            | "page.opt_out_done" => &["desk"],
-            "sms.thanks_invite" | "sms.thanks_correction" | "email.link" | "page.thanks" => {
-                &["score", "word"]
-            }
-            "email.greeting_name" => &["contact"],
-            "page.change" => &["minutes"],
-            _ => &[],
-        }
+    /// The names that a text of ours must have, and may have no more than. `{link}` is for own texts.
+    fn names(key: &str) -> Vec<&'static str> {
+        let key = if key == "scale" { "scale.1" } else { key };
+        let known = TEXTS.iter().find(|(known, _)| *known == key);
+        let (_, names) = known.unwrap_or_else(|| panic!("{key} is not in the table of texts"));
+        names
+            .iter()
+            .copied()
+            .filter(|name| *name != "link")
+            .collect()
     }
 
     #[test]
@@ -324,8 +331,14 @@ mod tests {
             let wording: Wording =
                 toml::from_str(source).unwrap_or_else(|error| panic!("{tag}: {error}"));
             assert_eq!(&wording.tag, tag);
-            for (key, text) in texts(&source.parse().unwrap(), "") {
+            let all = texts(&source.parse().unwrap(), "");
+            // The tag and the name are no texts.
+            assert_eq!(all.len(), TEXTS.len() + 2, "{tag}");
+            for (key, text) in all {
                 assert!(!text.trim().is_empty(), "{tag}: {key} is empty");
+                if ["tag", "name"].contains(&key.as_str()) {
+                    continue;
+                }
                 let mut used: Vec<&str> = text
                     .split('{')
                     .skip(1)
@@ -341,7 +354,7 @@ mod tests {
     fn no_text_invites_a_word_that_the_networks_act_on() {
         for (tag, source) in SOURCES {
             for (key, text) in texts(&source.parse().unwrap(), "") {
-                for word in ["YES", "END", "QUIT", "CANCEL"] {
+                for word in NETWORK_WORDS {
                     assert!(
                         !text.split(|c: char| !c.is_alphabetic()).any(|w| w == word),
                         "{tag}: {key} says {word}"
@@ -381,6 +394,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_from_right_to_left_moves_no_other_word() {
+        let question = &of("en").chat.question;
+        assert_eq!(
+            question.about("שרה (IT)", "Acme"),
+            "How was your service with \u{2068}שרה (IT)\u{2069}?"
+        );
+        assert_eq!(
+            spoken(&question.about("שרה", "Acme")),
+            "How was your service with שרה?"
+        );
+    }
+
+    #[test]
     fn a_question_names_the_agent_only_if_there_is_one() {
         let question = &of("en").chat.question;
         assert_eq!(
@@ -393,6 +419,7 @@ mod tests {
     #[test]
     fn a_score_has_its_word() {
         assert_eq!(of("de").with_score("{score} = {word}", 5), "5 = sehr gut");
+        assert_eq!(all().len(), 7);
         assert_eq!((of("en").word(0), of("en").word(6)), ("", ""));
     }
 }

@@ -91,7 +91,7 @@ fn render(
     let texts = &words.page;
     let desk = [("desk", opened.desk.name.as_str())];
     OptOutPage {
-        page: page(doors, words, &texts.opt_out_title, &opened.desk.name),
+        page: page(doors, &words, &texts.opt_out_title, &opened.desk.name),
         token,
         view,
         done,

@@ -171,12 +171,7 @@ async fn parcel(
     };
     let desk = journey.desk_of(request).await?;
     let urls = journey.urls(request);
-    let message = channel.render(&Ask::of(
-        request,
-        &desk.name,
-        &desk.settings.language,
-        &urls,
-    ));
+    let message = channel.render(&Ask::of(request, &desk, &urls));
     if matches!(message, Message::Buttons(_)) {
         return Ok(None);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::language;
+use crate::channel::wording::Wording;
 use crate::channel::{self, Ask, reading, wording};
 use crate::domain::contact::Address;
 use crate::domain::desk::is_slug;
@@ -86,7 +86,7 @@ impl Journey {
         &self,
         token: &str,
         turn: u8,
-        before: Option<fn(&wording::Wording) -> &str>,
+        before: Option<fn(&Wording) -> &str>,
     ) -> Result<Answer, StoreError> {
         let find = Find::Attempt(TokenHash::of(token));
         let Some(request) = self.store.record_reached(find, self.clock.now()).await? else {
@@ -97,10 +97,10 @@ impl Journey {
         }
         let desk = self.desk_of(&request).await?;
         let urls = self.urls(&request);
-        let ask = Ask::of(&request, &desk.name, &desk.settings.language, &urls);
+        let ask = Ask::of(&request, &desk, &urls);
         let (words, language) = channel::voice_prompt(&ask);
         let say = match before {
-            Some(text) => format!("{} {words}", text(wording::of(ask.language))),
+            Some(text) => format!("{} {words}", text(&ask.wording())),
             None => words,
         };
         Ok(Answer::Prompt {
@@ -124,8 +124,7 @@ impl Journey {
         let find = Find::Attempt(TokenHash::of(token));
         let Some(score) = reading::key(key) else {
             if turn < TURNS_MAX {
-                let before: fn(&wording::Wording) -> &str =
-                    if key.is_empty() { no_key } else { wrong_key };
+                let before: fn(&Wording) -> &str = if key.is_empty() { no_key } else { wrong_key };
                 return self.prompt(token, turn + 1, Some(before)).await;
             }
             let Some((request, _)) = self.store.find(&find).await? else {
@@ -165,21 +164,21 @@ impl Journey {
     async fn goodbye(
         &self,
         request: &Request,
-        text: fn(&'static wording::Wording) -> &'static str,
+        text: fn(&Wording) -> &str,
     ) -> Result<Answer, StoreError> {
         let desk = self.desk_of(request).await?;
-        let words = wording::of(language(request, &desk));
+        let words = wording::for_request(request, &desk.settings);
         Ok(Answer::Goodbye {
-            say: text(words).to_owned(),
-            language: &words.voice.language,
+            say: text(&words).to_owned(),
+            language: words.voice.language.clone(),
         })
     }
 }
 
-fn wrong_key(words: &wording::Wording) -> &str {
+fn wrong_key(words: &Wording) -> &str {
     &words.voice.wrong_key
 }
 
-fn no_key(words: &wording::Wording) -> &str {
+fn no_key(words: &Wording) -> &str {
     &words.voice.no_key
 }

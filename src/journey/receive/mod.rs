@@ -11,8 +11,6 @@ pub(super) use text::{Text, pairs};
 pub use page::{Opened, Posted, PressError, Pressed, Shown};
 
 use super::Journey;
-use crate::domain::desk::Desk;
-use crate::domain::request::Request;
 use crate::provider::{Answer, Inbound, Provider};
 use crate::store::StoreError;
 
@@ -77,15 +75,5 @@ impl Journey {
                 returned,
             } => self.mail(provider, refers_to, id, returned).await,
         }
-    }
-}
-
-/// The contact's language, or the desk's.
-fn language<'a>(request: &'a Request, desk: &'a Desk) -> &'a str {
-    let own = request.attribution.language.as_str();
-    if own.is_empty() {
-        &desk.settings.language
-    } else {
-        own
     }
 }

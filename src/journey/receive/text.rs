@@ -1,6 +1,5 @@
 //! Text messages: STOP first, then a score, then words.
 
-use super::language;
 use crate::channel::{reading, wording};
 use crate::domain::contact::Address;
 use crate::domain::desk::Desk;
@@ -128,7 +127,7 @@ fn text_back(
     if replied.repeated {
         return None;
     }
-    let words = wording::of(language(&replied.request, desk));
+    let words = wording::for_request(&replied.request, &desk.settings);
     let named = |text: &str| wording::fill(text, &[("desk", &desk.name)]);
     let by_us = !provider.answers_itself(body);
     match &replied.effect {

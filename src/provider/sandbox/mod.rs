@@ -434,7 +434,7 @@ mod tests {
             key: None,
             fields: std::collections::BTreeMap::new(),
         };
-        let (say, language) = ("5?".to_owned(), "en-US");
+        let (say, language) = ("5?".to_owned(), "en-US".to_owned());
         let prompt = Answer::Prompt {
             token,
             say,

@@ -113,7 +113,9 @@ impl Provider for Twilio {
     }
 
     fn answer(&self, _inbound: &Inbound, answer: &Answer) -> HookReply {
-        let body = twiml::of(answer, &self.settings.public_url, &self.settings.voice);
+        let body = twiml::of(answer, &self.settings.public_url, |language| {
+            self.settings.voice(language)
+        });
         HookReply {
             content_type: "text/xml; charset=utf-8",
             body,

@@ -6,8 +6,8 @@ use crate::provider::Answer;
 /// Seconds of silence after the prompt before the turn counts as "no key".
 const KEY_SECONDS: &str = "6";
 
-/// The document for this answer. `voice` may be empty.
-pub(super) fn of(answer: &Answer, public_url: &str, voice: &str) -> String {
+/// The document for this answer. `voice` is the voice for a language tag and may be empty.
+pub(super) fn of<'a>(answer: &Answer, public_url: &str, voice: impl Fn(&str) -> &'a str) -> String {
     let verbs = match answer {
         Answer::Silence => String::new(),
         Answer::Text(text) => element("Message", &[], &escape(text)),
@@ -27,12 +27,16 @@ pub(super) fn of(answer: &Answer, public_url: &str, voice: &str) -> String {
                 // Without it Twilio would hang up in silence when no key comes, and we would never know.
                 ("actionOnEmptyResult", "true"),
             ];
-            element("Gather", &attributes, &say(words, language, voice))
+            element(
+                "Gather",
+                &attributes,
+                &say(words, language, voice(language)),
+            )
         }
         Answer::Goodbye {
             say: words,
             language,
-        } => say(words, language, voice) + &element("Hangup", &[], ""),
+        } => say(words, language, voice(language)) + &element("Hangup", &[], ""),
         Answer::HangUp => element("Hangup", &[], ""),
     };
     format!(
@@ -92,14 +96,14 @@ mod tests {
 
     use super::*;
 
-    fn prompt(words: &str, voice: &str) -> String {
+    fn prompt(words: &str, voice: &'static str) -> String {
         let answer = Answer::Prompt {
             token: "T".to_owned(),
             say: words.to_owned(),
-            language: "en-US",
+            language: "en-US".to_owned(),
             turn: 1,
         };
-        of(&answer, "https://a.example", voice)
+        of(&answer, "https://a.example", |_| voice)
     }
 
     /// The document without its declaration.
@@ -111,7 +115,7 @@ mod tests {
     fn each_answer_has_its_document() {
         let goodbye = Answer::Goodbye {
             say: "Bye".to_owned(),
-            language: "en-US",
+            language: "en-US".to_owned(),
         };
         for (answer, expected) in [
             (Answer::Silence, "<Response/>"),
@@ -125,13 +129,35 @@ mod tests {
             ),
             (Answer::HangUp, "<Response><Hangup/></Response>"),
         ] {
-            assert_eq!(document(&of(&answer, "https://a.example", "")), expected);
+            assert_eq!(
+                document(&of(&answer, "https://a.example", |_| "")),
+                expected
+            );
         }
         assert_eq!(
             document(&prompt("Press 1", "Polly.Joanna")),
             "<Response><Gather input=\"dtmf\" method=\"POST\" action=\"https://a.example/hooks/twilio/voice/T?turn=1\" \
              timeout=\"6\" numDigits=\"1\" actionOnEmptyResult=\"true\">\
              <Say voice=\"Polly.Joanna\" language=\"en-US\">Press 1</Say></Gather></Response>"
+        );
+    }
+
+    #[test]
+    fn a_language_is_spoken_by_its_voice() {
+        let answer = Answer::Goodbye {
+            say: "Gracias".to_owned(),
+            language: "es-ES".to_owned(),
+        };
+        let voice = |language: &str| {
+            if language == "es-ES" {
+                "Polly.Lucia"
+            } else {
+                "Polly.Joanna"
+            }
+        };
+        assert_eq!(
+            document(&of(&answer, "https://a.example", voice)),
+            "<Response><Say voice=\"Polly.Lucia\" language=\"es-ES\">Gracias</Say><Hangup/></Response>"
         );
     }
 
@@ -155,7 +181,7 @@ mod tests {
         #[test]
         fn plain_texts_come_out_as_an_independent_writer_has_them(text in "[A-Za-z0-9 .,!?äñ€]{1,60}") {
             let message = Twiml::new().add(&Message { txt: text.clone() }).as_twiml();
-            let ours = of(&Answer::Text(text.clone()), "https://a.example", "");
+            let ours = of(&Answer::Text(text.clone()), "https://a.example", |_| "");
             prop_assert_eq!(document(&message), document(&ours));
 
             let words = Say { txt: text.clone(), voice: Voice::Alice, language: "en-US".to_owned() };
@@ -180,7 +206,7 @@ mod tests {
 
         #[test]
         fn no_text_can_break_out_of_its_place(text in "\\PC{0,60}|[<>&\"'\\x00-\\x1f/a-z]{0,60}") {
-            let xml = of(&Answer::Text(text), "https://a.example", "");
+            let xml = of(&Answer::Text(text), "https://a.example", |_| "");
             let inner = document(&xml).replace("<Response>", "").replace("</Response>", "");
             let inner = inner.replace("<Message>", "").replace("</Message>", "").replace("<Message/>", "");
             prop_assert!(!inner.contains(['<', '>', '"', '\'']), "{}", xml);

@@ -35,6 +35,7 @@ pub(super) const LANGUAGE: Language = Language {
         mails nachrichten euro cent dollar franken prozent januar februar märz april mai juni juli august september oktober \
         november dezember montag dienstag mittwoch donnerstag freitag samstag sonntag straße str etage stock stück ticket",
     stop: &[
+        "ich will das nicht mehr",
         "stopp",
         "stoppen",
         "aufhören",

@@ -3,7 +3,7 @@
 use super::Language;
 
 pub(super) const LANGUAGE: Language = Language {
-    values: ["", "two", "three", "four", "five"],
+    values: ["one", "two", "three", "four", "five"],
     one: "one",
     numbers: "zero half six seven eight nine ten eleven twelve dozen fifteen twenty thirty forty fifty hundred thousand",
     doubt: "not no never t don cannot than less more almost nearly under over about around between below above until if wanted \
@@ -37,6 +37,11 @@ pub(super) const LANGUAGE: Language = Language {
         october november december monday tuesday wednesday thursday friday saturday sunday street road avenue lane main \
         floor miles km kg gb mb users others more",
     stop: &[
+        "do not text",
+        "dont text",
+        "don t text",
+        "fuck off",
+        "piss off",
         "stop",
         "stopall",
         "stop all",

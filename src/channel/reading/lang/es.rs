@@ -4,7 +4,7 @@ use super::Language;
 
 pub(super) const LANGUAGE: Language = Language {
     values: ["uno", "dos", "tres", "cuatro", "cinco"],
-    one: "un una",
+    one: "uno un una",
     numbers: "cero seis siete ocho nueve diez once doce quince veinte treinta cincuenta cien ciento mil medio media",
     doubt: "no ni nunca jamás casi quizá quizás tal vez acaso entre o u si hubiera habría hubiese menos más excepto salvo \
         pero aunque podría debería sino tampoco sin máximo mínimo por qué cómo apenas alrededor ningún ninguna iba",
@@ -33,6 +33,8 @@ pub(super) const LANGUAGE: Language = Language {
         ciento céntimos enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre lunes martes \
         miércoles jueves viernes sábado domingo calle avenida plaza piso am pm",
     stop: &[
+        "quiero cancelar",
+        "quiero salir",
         "parar",
         "pare",
         "paren",
@@ -63,6 +65,8 @@ pub(super) const LANGUAGE: Language = Language {
     ],
     stop_firmly: "baja basta",
     stop_within: &[
+        "nunca más me escriban|escriba|contacten|contacte",
+        "me dé|den de baja",
         "no me|nos escriba|escriban|escribas|escribáis|contacte|contacten|contactes|moleste|molesten|molestes|llame|llamen|llames",
         "no me|nos mande|manden|mandes|envíe|envíen|envíes .. más|mensaje|mensajes|sms|nada",
         "no quiero|deseo|queremos .. mensajes|mensaje|sms|recibir|contacten|escriban|encuestas",

@@ -3,7 +3,7 @@
 use super::Language;
 
 pub(super) const LANGUAGE: Language = Language {
-    values: ["", "deux", "trois", "quatre", "cinq"],
+    values: ["un", "deux", "trois", "quatre", "cinq"],
     one: "un une",
     numbers: "zéro six sept huit neuf dix onze douze quinze vingt trente cinquante cent mille demi demie",
     doubt: "pas ne n ni jamais presque peut être entre ou si aurais aurait moins plus sauf excepté mais quoique pourquoi \
@@ -33,6 +33,7 @@ pub(super) const LANGUAGE: Language = Language {
         centimes pourcent cents janvier février mars avril mai juin juillet août septembre octobre novembre décembre lundi \
         mardi mercredi jeudi vendredi samedi dimanche rue avenue boulevard place étage accidents",
     stop: &[
+        "stoppez",
         "arrêt",
         "arrêter",
         "arrêtez",
@@ -54,10 +55,11 @@ pub(super) const LANGUAGE: Language = Language {
         "plus rien",
         "cessez",
         "supprimer",
-        "non stop",
     ],
     stop_firmly: "arrêt désabonner désinscription",
     stop_within: &[
+        "plus m|me|nous envoyer|écrire|contacter|déranger",
+        "plus jamais .. messages|sms|message",
         "m|me|nous|moi écrivez|écris|écrire|envoyez|envoie|envoyer|contactez|contacte|contacter|dérangez|dérange|harcelez|appelez .. plus|rien|jamais",
         "plus de|aucun|d message|messages|sms|textos|mails|enquêtes|questionnaires",
         "arrête|arrêtez|arrêter|cessez|cesse|cesser|stop de|d .. envoy*|écri*|contact*|harcel*|dérang*|appel*|embêt*|spam*|message|messages|sms",

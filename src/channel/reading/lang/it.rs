@@ -3,7 +3,7 @@
 use super::Language;
 
 pub(super) const LANGUAGE: Language = Language {
-    values: ["", "due", "tre", "quattro", "cinque"],
+    values: ["uno", "due", "tre", "quattro", "cinque"],
     one: "uno un una",
     numbers: "zero sei sette otto nove dieci undici dodici quindici venti trenta cinquanta cento mille mezzo mezza",
     doubt: "non né mai quasi forse magari tra fra o se avrei avrebbe meno più tranne eccetto salvo però ma potrebbe \
@@ -32,6 +32,7 @@ pub(super) const LANGUAGE: Language = Language {
         centesimi percento gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre lunedì \
         martedì mercoledì giovedì venerdì sabato domenica via piazza piano",
     stop: &[
+        "mi cancelli",
         "basta",
         "basta così",
         "ferma",
@@ -66,6 +67,7 @@ pub(super) const LANGUAGE: Language = Language {
     ],
     stop_firmly: "basta disiscrivimi cancellami",
     stop_within: &[
+        "non scrivere|scrivete|mandare|mandate|inviare .. più",
         "basta|stop .. messaggi|sms|messaggio|scriver*|messagg*|sondaggi|contattar*",
         "smettetela|smettila|smettete|smetti|smetta|smettano|finitela|piantatela di .. scriver*|mandar*|inviar*|contattar*|disturbar*|chiamar*|messaggi|rompere",
         "non scrivetemi|scrivermi|scriveteci|mandatemi|mandarmi|inviatemi|inviarmi|contattatemi|contattarmi|disturbatemi|disturbarmi|chiamatemi",

@@ -33,7 +33,7 @@ pub(super) const COUNT: usize = 7;
 /// The words of one language.
 #[derive(Debug)]
 pub(super) struct Language {
-    /// The scores as words, worst first. The words for one are only those that are nothing else.
+    /// The scores as words, worst first. The words for one are those that may be a whole reply.
     pub(super) values: [&'static str; 5],
     /// Words that mean one and are an article or a pronoun far more often.
     pub(super) one: &'static str,

@@ -3,7 +3,7 @@
 use super::Language;
 
 pub(super) const LANGUAGE: Language = Language {
-    values: ["", "twee", "drie", "vier", "vijf"],
+    values: ["een", "twee", "drie", "vier", "vijf"],
     one: "een één",
     numbers: "nul zes zeven acht negen tien elf twaalf vijftien twintig dertig vijftig honderd duizend half halve anderhalf",
     doubt: "niet geen nooit bijna misschien wellicht tussen of als had hadden tot behalve minder meer dan maar hoewel \
@@ -33,6 +33,8 @@ pub(super) const LANGUAGE: Language = Language {
         cent procent januari februari maart april mei juni juli augustus september oktober november december maandag dinsdag \
         woensdag donderdag vrijdag zaterdag zondag straat verdieping etage stuks",
     stop: &[
+        "stop hiermee",
+        "stop daarmee",
         "stoppen",
         "stop maar",
         "afmelden",
@@ -55,6 +57,7 @@ pub(super) const LANGUAGE: Language = Language {
     ],
     stop_firmly: "afmelden uitschrijven",
     stop_within: &[
+        "niet meer .. ontvangen",
         "geen .. berichten|berichtjes|bericht|sms|smsjes|mails|vragen|enquêtes|appjes meer",
         "stuur|stuurt|sturen .. geen|niet|niks .. meer|berichten|sms",
         "laat|laten me|mij|ons met rust",

@@ -32,6 +32,9 @@ pub(super) const LANGUAGE: Language = Language {
         dólares centavos cento janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro \
         segunda terça quarta quinta sexta sábado domingo rua avenida andar",
     stop: &[
+        "quero sair",
+        "quero cancelar",
+        "quero parar",
         "parar",
         "pare",
         "parem",
