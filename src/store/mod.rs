@@ -5,7 +5,7 @@
 //! link, a callback, a signed message between two addresses) find it; the workers' and the operators' methods go over all desks.
 //!
 //! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `carry`, `settle`, `look`, `reply`, `end` (the
-//! steps), `lock` and `record` (what steps share), `sums`, `duty`, `invariants`, then `dialect`, `tx`, `bulk`, `commit`, and what may
+//! steps), `lock` and `record` (what steps share), `sums`, `duty`, `invariants`, `outbox`, `told`, `subscriptions`, `tries` (how results leave), then `dialect`, `tx`, `bulk`, `commit`, and what may
 //! fail under them: `server`, `file`, `shared`. Only this folder knows SQL.
 
 use std::sync::Arc;
