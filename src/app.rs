@@ -296,7 +296,10 @@ fn spawn_background(
     tasks.spawn(async move { teller.run_time(token).await });
     let (feed, token) = (journey.clone(), stop.clone());
     tasks.spawn(async move { feed.run_feed(token).await });
-    for duty in Duty::ALL {
+    for duty in Duty::ALL
+        .into_iter()
+        .filter(|duty| journey.is_needed(*duty))
+    {
         let (journey, token) = (journey.clone(), stop.clone());
         tasks.spawn(async move { journey.run_duty(duty, token).await });
     }

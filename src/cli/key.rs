@@ -24,7 +24,7 @@ enum Command {
         /// The desk's short name
         #[arg(long)]
         desk: String,
-        /// What it may be used for: send, read, admin, metrics
+        /// What it may be used for: send, read, metrics, admin (settings, webhooks, people)
         #[arg(long, value_delimiter = ',', default_value = "send,read")]
         scopes: Vec<String>,
         #[command(flatten)]

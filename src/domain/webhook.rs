@@ -228,9 +228,8 @@ impl WebhookSecret {
 
     /// The signature of one try: `v1,` and base64.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
-        let mut mac = match Hmac::<Sha256>::new_from_slice(&self.0) {
-            Ok(mac) => mac,
-            Err(_) => unreachable!("HMAC takes a key of any length"),
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+            unreachable!("HMAC takes a key of any length")
         };
         mac.update(format!("{id}.{timestamp}.").as_bytes());
         mac.update(body);

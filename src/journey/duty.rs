@@ -148,7 +148,10 @@ impl Journey {
             held = leased.as_ref().copied().unwrap_or(None);
             let done = match leased {
                 Ok(Some((lease, _))) => self.round(duty, lease).await,
-                Ok(None) => Ok(false),
+                Ok(None) => {
+                    self.show_nothing_of(duty);
+                    Ok(false)
+                }
                 Err(error) => Err(error),
             };
             let pause = match done {

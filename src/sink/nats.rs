@@ -130,22 +130,21 @@ struct Known {
 
 impl Nats {
     async fn context(&self, known: &mut Known) -> Result<jetstream::Context, SinkError> {
-        let context = match &known.context {
-            Some(context) => context.clone(),
-            None => {
-                let options =
-                    options(&self.settings).map_err(|error| SinkError::new("settings", error))?;
-                let servers: Vec<&str> = self.settings.url.split(',').map(str::trim).collect();
-                let connected = options.connect(servers).await;
-                let client = connected.map_err(|error| SinkError::new("connect", error))?;
-                let mut context = jetstream::new(client);
-                context.set_timeout(PATIENCE);
-                known.context.insert(context).clone()
-            }
-        };
+        if known.context.is_none() {
+            let options =
+                options(&self.settings).map_err(|error| SinkError::new("settings", error))?;
+            let servers: Vec<&str> = self.settings.url.split(',').map(str::trim).collect();
+            let connected = options.connect(servers).await;
+            let client = connected.map_err(|error| SinkError::new("connect", error))?;
+            let mut context = jetstream::new(client);
+            context.set_timeout(PATIENCE);
+            known.context = Some(context);
+        }
+        let missing = || SinkError::new("connect", "no connection");
+        let context = known.context.clone().ok_or_else(missing)?;
         // What is handed to a client without a connection waits in its memory and goes out late, behind what is newer by then.
         if context.client().connection_state() != State::Connected {
-            return Err(SinkError::new("connect", "no connection"));
+            return Err(missing());
         }
         if !known.stream {
             self.find_stream(&context).await?;

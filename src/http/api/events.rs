@@ -148,14 +148,14 @@ fn events(reading: Reading) -> impl Stream<Item = Result<Event, Infallible>> {
             let recorded = next.ok().flatten()?;
             for event in recorded {
                 if reading.kinds.is_empty() || reading.kinds.contains(&event.kind) {
-                    reading.ready.push_back(told(Notice::of(event)));
+                    reading.ready.push_back(told(&Notice::of(event)));
                 }
             }
         }
     })
 }
 
-fn told(notice: Notice) -> Event {
+fn told(notice: &Notice) -> Event {
     let json = String::from_utf8(notice.to_json()).unwrap_or_default();
     Event::default()
         .id(notice.seq.to_string())

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::Journey;
+use super::{Duty, Journey};
 use crate::domain::id::WebhookId;
 use crate::domain::statistics::Total;
 use crate::domain::time::Timestamp;
@@ -155,6 +155,46 @@ impl Journey {
             .await?;
         let logged = self.store.forget_deliveries(now, PRUNED).await?;
         Ok(events + logged)
+    }
+
+    /// Whether anything is to be done in a duty, as this process is configured.
+    pub fn is_needed(&self, duty: Duty) -> bool {
+        match duty {
+            Duty::Webhooks => self.publishing.post.is_some(),
+            Duty::Streams => !self.publishing.streams.is_empty(),
+            Duty::Samples => !self.publishing.samples.is_empty(),
+            Duty::Sweep
+            | Duty::Settle
+            | Duty::Reconcile
+            | Duty::Tidy
+            | Duty::Audit
+            | Duty::Relay => true,
+        }
+    }
+
+    /// Somebody else has the duty, so it is for them to show how it goes.
+    pub(super) fn show_nothing_of(&self, duty: Duty) {
+        let metrics = &self.metrics.streams;
+        let well = |name: &str| metrics.sink_down.with_label_values(&[name]).set(0);
+        match duty {
+            Duty::Relay => metrics.outbox_oldest.set(0.0),
+            Duty::Webhooks => {
+                for state in ["working", "open", "disabled"] {
+                    metrics.webhooks.with_label_values(&[state]).set(0);
+                }
+            }
+            Duty::Streams => self
+                .publishing
+                .streams
+                .iter()
+                .for_each(|(name, _)| well(name)),
+            Duty::Samples => self
+                .publishing
+                .samples
+                .iter()
+                .for_each(|(name, _)| well(name)),
+            Duty::Sweep | Duty::Settle | Duty::Reconcile | Duty::Tidy | Duty::Audit => {}
+        }
     }
 
     /// Everything once, in order and to its end: for whoever turns it by hand.

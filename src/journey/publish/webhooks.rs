@@ -41,6 +41,9 @@ pub(super) struct Outgoing {
     pub(super) notice: Notice,
 }
 
+/// The same with the request that it is about.
+type Addressed = (Option<uuid::Uuid>, Outgoing);
+
 /// What came of one.
 pub(super) struct Told {
     pub(super) seq: i64,
@@ -196,7 +199,7 @@ impl Journey {
         post: &dyn Post,
         url: &str,
         secrets: &[WebhookSecret],
-        window: Vec<(Option<uuid::Uuid>, Outgoing)>,
+        window: Vec<Addressed>,
     ) -> Vec<Told> {
         let mut rows: BTreeMap<Option<uuid::Uuid>, Vec<Outgoing>> = BTreeMap::new();
         for (request, outgoing) in window {
@@ -285,7 +288,7 @@ fn tried(called: &Called) -> Tried {
 
 /// What is told now: first what is tried again, then what is new and wanted. With it, the mark afterwards, and places that are
 /// settled without a call because their events are gone.
-fn window(work: WebhookWork, most: usize) -> (Vec<(Option<uuid::Uuid>, Outgoing)>, i64, Vec<i64>) {
+fn window(work: WebhookWork, most: usize) -> (Vec<Addressed>, i64, Vec<i64>) {
     let outgoing = |attempt, event: Recorded| {
         let request = event.request_id.uuid();
         let outgoing = Outgoing {
