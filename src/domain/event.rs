@@ -59,11 +59,13 @@ kinds! {
     RatingChanged = "rating.changed",
     /// The contact added words.
     RatingCommented = "rating.commented",
-    /// An answer that looks like a machine's; kept, not counted.
+    /// An answer that no person is known to have given: the page was shown and not touched. Kept, not counted.
+    RatingAuto = "rating.auto",
+    /// An answer that looks like a machine's. Kept, not counted.
     RatingSuspect = "rating.suspect",
-    /// A manager took it out of the scores.
+    /// A manager took the rating out of the reports, with a reason.
     RatingExcluded = "rating.excluded",
-    /// A manager put it back into the scores.
+    /// A manager put an excluded rating back, or made one of an answer that was kept and not counted.
     RatingRestored = "rating.restored",
     /// A score is so low that somebody should care.
     RatingLow = "rating.low",

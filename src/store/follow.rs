@@ -60,13 +60,18 @@ const CORRECTED: Sql = Sql::both(
 
 macro_rules! follow_ups {
     ($tail:literal) => {
+        follow_ups!("", $tail)
+    };
+    ($hint:literal, $tail:literal) => {
         concat!(
             "select f.id as follow_id, f.score as low_score, f.state as follow_state, f.owner, f.told_note, f.close_note, \
              f.closed_by, f.opened_at, f.taken_at, f.told_at, f.closed_at, ",
             rating_columns!(),
             ", ",
             request_columns!(),
-            " from follow_ups f join ratings g on g.desk_id = f.desk_id and g.id = f.rating_id \
+            " from follow_ups f ",
+            $hint,
+            "join ratings g on g.desk_id = f.desk_id and g.id = f.rating_id \
              join requests on requests.desk_id = f.desk_id and requests.id = f.request_id ",
             $tail
         )
@@ -76,9 +81,14 @@ macro_rules! follow_ups {
 const LIST: Sql = Sql::both(follow_ups!(
     "where f.desk_id = $1 and f.id > $2 order by f.id limit $3"
 ));
-const LIST_STATE: Sql = Sql::both(follow_ups!(
-    "where f.desk_id = $1 and f.id > $2 and f.state = $4 order by f.id limit $3"
-));
+/// SQLite would rather read all follow-ups of the desk than those in one state.
+const LIST_STATE: Sql = Sql::each(
+    follow_ups!(
+        "indexed by follow_ups_state ",
+        "where f.desk_id = $1 and f.id > $2 and f.state = $4 order by f.id limit $3"
+    ),
+    follow_ups!("where f.desk_id = $1 and f.id > $2 and f.state = $4 order by f.id limit $3"),
+);
 const ONE: Sql = Sql::both(follow_ups!("where f.desk_id = $1 and f.id = $2"));
 const LOCK: Sql = Sql::each(
     follow_ups!("where f.desk_id = $1 and f.id = $2"),

@@ -234,18 +234,18 @@ impl Inner {
         push(tx, &event);
     }
 
-    /// Writes that a score took the place of another one.
+    /// Writes that a score took the place of another one; of none, if the rating does not count.
     pub(super) fn emit_corrected(
         &self,
         tx: &mut Tx,
         request: &Request,
         entered: i64,
-        scores: (Score, Score),
+        (before, score): (Option<Score>, Score),
         now: Timestamp,
     ) {
         let mut event = self.event(request, EventKind::RatingChanged, entered, now);
-        event.before = Some(scores.0);
-        event.score = Some(scores.1);
+        event.before = before;
+        event.score = Some(score);
         push(tx, &event);
     }
 

@@ -332,7 +332,7 @@ impl Inner {
             return Err(StoreError::Conflict);
         }
         if kind == EventKind::RatingChanged {
-            let scores = (before, rating.score);
+            let scores = (Some(before), rating.score);
             self.emit_corrected(tx, request, entered, scores, now);
             self.watch_low(tx, request, &rating, Some(before), now)
                 .await?;

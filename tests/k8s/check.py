@@ -28,7 +28,6 @@ METRICS = {
     "onefive_requests_total": {"desk", "channel", "touchpoint", "state", "reason"},
     "onefive_ratings_total": {"desk", "channel", "touchpoint", "score"},
     "onefive_rating_changes_total": {"desk", "channel", "touchpoint"},
-    "onefive_rating_exclusions_total": {"desk", "channel", "action"},
     "onefive_low_ratings_total": {"desk", "channel", "touchpoint"},
     "onefive_follow_ups": {"desk", "state"},
     "onefive_totals_epoch_seconds": set(),
