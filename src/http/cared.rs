@@ -161,6 +161,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert!(!text.contains(r#"desk="d100""#));
+        assert!(!text.contains(r#"onefive_follow_ups{desk="d100""#));
     }
 }

@@ -178,7 +178,8 @@ const SMALL: [&str; 8] = [
     "t",
 ];
 /// Indexes as large as what is under way, and not as what was ever asked.
-const SHORT: [&str; 5] = [
+const SHORT: [&str; 6] = [
+    "follow_ups_open",
     "requests_due",
     "requests_leased",
     "requests_unknown",
