@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::proto::MetricFamily;
 
-use super::totals::{Histograms, Labels, gauges, histogram};
+use super::totals::{Histograms, Labels, Places, counters, gauges, histogram};
 use crate::domain::event::EventKind;
 use crate::domain::follow_up::FollowUpState;
 use crate::domain::statistics::{ANSWER_SECONDS, Total};
@@ -85,7 +85,24 @@ pub(super) fn families(
         let labels = vec![("desk", label(desk)), ("state", state.as_str().to_owned())];
         *open.entry(labels).or_default() += count;
     }
+    let (mut places, mut low) = (Places::default(), BTreeMap::new());
+    for total in totals {
+        let (desk, touchpoint) = places.of(total);
+        let channel = total.channel.as_str().to_owned();
+        let place: Labels = vec![
+            ("desk", desk),
+            ("channel", channel),
+            ("touchpoint", touchpoint),
+        ];
+        let is_low = total.kind == EventKind::RatingLow;
+        *low.entry(place).or_default() += if is_low { total.count } else { 0 };
+    }
     let mut families = vec![
+        counters(
+            "onefive_low_ratings_total",
+            "Scores so low that somebody should care. One that is corrected and low again counts again.",
+            low,
+        ),
         gauges(
             "onefive_follow_ups",
             "Low scores that are not closed: nobody has it, or somebody has taken it.",
@@ -144,6 +161,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert!(!text.contains(r#"desk="d100""#));
+        assert!(!text.contains(r#"onefive_follow_ups{desk="d100""#));
     }
 }

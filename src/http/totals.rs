@@ -39,7 +39,6 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
     let mut opt_outs: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut unrecognized: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut lost: BTreeMap<Labels, i64> = BTreeMap::new();
-    let mut low: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut answers: Histograms = BTreeMap::new();
     for total in totals {
         if everywhere(total, &mut opt_outs) {
@@ -57,7 +56,6 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             *requests.entry(labels).or_default() += total.count;
         }
         lost.entry(short.clone()).or_default();
-        low.entry(base.clone()).or_default();
         // All five from the start: a counter that first appears as 1 has no increase that Prometheus could see.
         for score in ["1", "2", "3", "4", "5"] {
             ratings.entry(with(&base, &[("score", score)])).or_default();
@@ -77,7 +75,6 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
                 *sum += total.elapsed_ms;
             }
             EventKind::RatingChanged => *changes.entry(base).or_default() += total.count,
-            EventKind::RatingLow => *low.entry(base).or_default() += total.count,
             EventKind::ContactOptedOut => *opt_outs.entry(short).or_default() += total.count,
             EventKind::ReplyUnrecognized => *unrecognized.entry(short).or_default() += total.count,
             EventKind::DeliveryLost => *lost.entry(short).or_default() += total.count,
@@ -90,14 +87,15 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             | EventKind::RequestFailed
             | EventKind::RequestCancelled
             | EventKind::RatingCommented
-            // Counted with the held answers.
+            // Counted in the files beside this one.
+            | EventKind::RatingAuto
+            | EventKind::RatingSuspect
             | EventKind::RatingExcluded
             | EventKind::RatingRestored
+            | EventKind::RatingLow
             | EventKind::FollowUpTaken
             | EventKind::FollowUpTold
             | EventKind::FollowUpClosed
-            | EventKind::RatingAuto
-            | EventKind::RatingSuspect
             | EventKind::ContactOptedIn => {}
         }
     }
@@ -121,11 +119,6 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             "onefive_rating_changes_total",
             "Scores corrected by the contact.",
             changes,
-        ),
-        counters(
-            "onefive_low_ratings_total",
-            "Scores so low that somebody should care. One that is corrected and low again counts again.",
-            low,
         ),
         counters(
             "onefive_opt_outs_total",
@@ -176,14 +169,14 @@ fn entered(total: &Total, base: &Labels) -> impl Iterator<Item = Labels> {
 
 /// Which places have series of their own. Totals come in the order of their first event, so this is stable.
 #[derive(Default)]
-struct Places {
+pub(super) struct Places {
     own: BTreeSet<(String, String, String)>,
     shared: BTreeSet<(String, String)>,
 }
 
 impl Places {
     /// The labels of desk and touchpoint.
-    fn of(&mut self, total: &Total) -> (String, String) {
+    pub(super) fn of(&mut self, total: &Total) -> (String, String) {
         let (desk, channel) = (total.desk.clone(), total.channel.as_str().to_owned());
         let place = (desk.clone(), channel.clone(), total.touchpoint.clone());
         if self.own.contains(&place) || self.own.len() < PLACES_MAX {
@@ -228,7 +221,7 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> Met
     family
 }
 
-fn counters(name: &str, help: &str, values: BTreeMap<Labels, i64>) -> MetricFamily {
+pub(super) fn counters(name: &str, help: &str, values: BTreeMap<Labels, i64>) -> MetricFamily {
     let metrics = values.into_iter().map(|(labels, value)| {
         let mut counter = Counter::default();
         counter.set_value(float(value));

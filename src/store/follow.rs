@@ -60,13 +60,18 @@ const CORRECTED: Sql = Sql::both(
 
 macro_rules! follow_ups {
     ($tail:literal) => {
+        follow_ups!("", $tail)
+    };
+    ($hint:literal, $tail:literal) => {
         concat!(
             "select f.id as follow_id, f.score as low_score, f.state as follow_state, f.owner, f.told_note, f.close_note, \
              f.closed_by, f.opened_at, f.taken_at, f.told_at, f.closed_at, ",
             rating_columns!(),
             ", ",
             request_columns!(),
-            " from follow_ups f join ratings g on g.desk_id = f.desk_id and g.id = f.rating_id \
+            " from follow_ups f ",
+            $hint,
+            "join ratings g on g.desk_id = f.desk_id and g.id = f.rating_id \
              join requests on requests.desk_id = f.desk_id and requests.id = f.request_id ",
             $tail
         )
@@ -76,9 +81,14 @@ macro_rules! follow_ups {
 const LIST: Sql = Sql::both(follow_ups!(
     "where f.desk_id = $1 and f.id > $2 order by f.id limit $3"
 ));
-const LIST_STATE: Sql = Sql::both(follow_ups!(
-    "where f.desk_id = $1 and f.id > $2 and f.state = $4 order by f.id limit $3"
-));
+/// SQLite would rather read all follow-ups of the desk than those in one state.
+const LIST_STATE: Sql = Sql::each(
+    follow_ups!(
+        "indexed by follow_ups_state ",
+        "where f.desk_id = $1 and f.id > $2 and f.state = $4 order by f.id limit $3"
+    ),
+    follow_ups!("where f.desk_id = $1 and f.id > $2 and f.state = $4 order by f.id limit $3"),
+);
 const ONE: Sql = Sql::both(follow_ups!("where f.desk_id = $1 and f.id = $2"));
 const LOCK: Sql = Sql::each(
     follow_ups!("where f.desk_id = $1 and f.id = $2"),
@@ -88,10 +98,18 @@ const SAVE: Sql = Sql::both(
     "update follow_ups set state = $3, owner = $4, told_note = $5, close_note = $6, closed_by = $7, taken_at = $8, \
      told_at = $9, closed_at = $10 where desk_id = $1 and id = $2",
 );
-const UNCLOSED: Sql = Sql::both(
-    "select d.slug, f.state, cast(count(*) as bigint) as n from follow_ups f join desks d on d.id = f.desk_id \
-     where f.state <> 'closed' group by d.slug, f.state",
-);
+macro_rules! unclosed {
+    ($hint:literal) => {
+        concat!(
+            "select d.slug, t.state, t.n from (select desk_id, state, cast(count(*) as bigint) as n from follow_ups ",
+            $hint,
+            "where state <> 'closed' group by desk_id, state) t join desks d on d.id = t.desk_id"
+        )
+    };
+}
+
+/// As large as what is open, whatever was ever closed.
+const UNCLOSED: Sql = Sql::each(unclosed!("indexed by follow_ups_open "), unclosed!(""));
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[

@@ -255,9 +255,8 @@ impl Inner {
         ];
         tx.execute(RELEASED, &values).await?;
         self.log(tx, (desk, rating.id), "released", note).await?;
-        let rated = Some((rating.score, 0));
-        let kind = EventKind::RatingRestored;
-        self.emit_rated(tx, &held.request, kind, 0, rated, note.at);
+        // Without a score: the rating was counted when it was made, a line above.
+        self.emit(tx, &held.request, EventKind::RatingRestored, 0, note.at);
         let request = held.request;
         Ok(Some(Release::Done(Box::new(Noted { rating, request }))))
     }

@@ -93,9 +93,9 @@ type Groups = BTreeMap<(Vec<String>, i64), Counts>;
 
 impl Inner {
     async fn groups(&self, desk: DeskId, question: &Question) -> Result<Vec<Group>, StoreError> {
-        let parts = question.stretches().map_err(|_| {
-            StoreError::Settings("agents, topics and wordings are kept by days".to_owned())
-        })?;
+        let parts = question
+            .stretches()
+            .map_err(|_| StoreError::Settings("this is kept by days of UTC".to_owned()))?;
         // One snapshot: an event is either pending or in a sum, never both and never neither.
         let mut tx = self.database.snapshot().await?;
         let mut groups = Groups::new();

@@ -52,7 +52,7 @@ pub struct Counts {
     pub grades: [i64; 4],
     /// Ratings that were excluded and not restored.
     pub excluded: i64,
-    /// Answers that look like a machine's; kept, not counted.
+    /// Answers that no person is known to have given; kept, not counted.
     pub suspect: i64,
     /// Answers that have words.
     pub comments: i64,
@@ -82,17 +82,20 @@ impl Counts {
                 counts.score(event.before, -1);
                 counts.score(event.score, 1);
             }
-            EventKind::RatingExcluded => {
+            EventKind::RatingExcluded if place(event.score).is_some() => {
                 counts.stand(event, -1);
                 counts.excluded = 1;
             }
-            EventKind::RatingRestored => {
+            // One that names no score is about an answer that was not counted before: it became a rating of its own.
+            EventKind::RatingRestored if place(event.score).is_some() => {
                 counts.stand(event, 1);
                 counts.excluded = -1;
             }
-            EventKind::RatingSuspect => counts.suspect = 1,
+            EventKind::RatingAuto | EventKind::RatingSuspect => counts.suspect = 1,
             // Written out, so that a new kind is thought about.
             EventKind::RatingChanged
+            | EventKind::RatingExcluded
+            | EventKind::RatingRestored
             | EventKind::RequestScheduled
             | EventKind::RequestSuppressed
             | EventKind::RequestSent
@@ -102,7 +105,6 @@ impl Counts {
             | EventKind::RequestFailed
             | EventKind::RequestCancelled
             | EventKind::RatingCommented
-            | EventKind::RatingAuto
             | EventKind::RatingLow
             | EventKind::FollowUpTaken
             | EventKind::FollowUpTold

@@ -101,7 +101,7 @@ pub struct Ratings {
     pub grades: BTreeMap<&'static str, i64>,
     /// Taken out of the scores by a manager.
     pub excluded: i64,
-    /// Kept as a machine's, not counted.
+    /// Answers that no person is known to have given; kept, not counted.
     pub suspect: i64,
 }
 
@@ -343,8 +343,8 @@ mod tests {
         assert_eq!(bounds.silent, 10);
         assert!((bounds.csat_if_unhappy, bounds.csat_if_happy) == (35.0, 85.0));
         assert!((bounds.mean_if_unhappy, bounds.mean_if_happy) == (2.4, 4.4));
-        assert!(ratings.csat.unwrap().value == 70.0 && ratings.dsat.unwrap().value == 20.0);
-        assert!(figures.response.of_delivered.unwrap().value == 50.0);
+        let shares = [ratings.csat, ratings.dsat, figures.response.of_delivered];
+        assert_eq!(shares.map(|share| share.unwrap().value), [70.0, 20.0, 50.0]);
     }
 
     #[test]

@@ -82,54 +82,36 @@ pub struct Level {
     dimensions: u16,
 }
 
-const COARSE: u16 = Dimension::Channel.bit()
-    | Dimension::Team.bit()
-    | Dimension::Queue.bit()
-    | Dimension::Touchpoint.bit()
-    | Dimension::Phase.bit()
-    | Dimension::Language.bit();
+const CHANNEL_TEAM: u16 = Dimension::Channel.bit() | Dimension::Team.bit();
+const BOARD: u16 = CHANNEL_TEAM | Dimension::Touchpoint.bit() | Dimension::Phase.bit();
+const COARSE: u16 = BOARD | Dimension::Queue.bit() | Dimension::Language.bit();
 
-/// Every level, from coarse to fine.
-pub const LEVELS: [Level; 6] = [
+const fn level(code: i64, span_ms: i64, dimensions: u16) -> Level {
+    Level {
+        code,
+        span_ms,
+        dimensions,
+    }
+}
+
+/// Every level, from coarse to fine. All but the last are as large as the desk's own organisation allows and do not grow with the
+/// traffic beyond that.
+pub const LEVELS: [Level; 8] = [
     // What a board shows all day.
-    Level {
-        code: 1,
-        span_ms: DAY_MS,
-        dimensions: Dimension::Channel.bit()
-            | Dimension::Team.bit()
-            | Dimension::Touchpoint.bit()
-            | Dimension::Phase.bit(),
-    },
-    // Nothing here but the desk's own organisation, so its size does not grow with the traffic.
-    Level {
-        code: 2,
-        span_ms: DAY_MS,
-        dimensions: COARSE,
-    },
-    // The days of other time zones, as a board asks for them.
-    Level {
-        code: 6,
-        span_ms: SLOT_MS,
-        dimensions: Dimension::Channel.bit() | Dimension::Team.bit(),
-    },
-    Level {
-        code: 3,
-        span_ms: SLOT_MS,
-        dimensions: COARSE,
-    },
-    Level {
-        code: 4,
-        span_ms: DAY_MS,
-        dimensions: COARSE | Dimension::Agent.bit(),
-    },
-    Level {
-        code: 5,
-        span_ms: DAY_MS,
-        dimensions: COARSE
-            | Dimension::Agent.bit()
-            | Dimension::Topic.bit()
-            | Dimension::Wording.bit(),
-    },
+    level(1, DAY_MS, BOARD),
+    // The days of other time zones.
+    level(2, SLOT_MS, CHANNEL_TEAM),
+    level(3, SLOT_MS, BOARD),
+    level(4, DAY_MS, COARSE),
+    level(5, DAY_MS, CHANNEL_TEAM | Dimension::Agent.bit()),
+    level(6, DAY_MS, CHANNEL_TEAM | Dimension::Topic.bit()),
+    level(7, DAY_MS, COARSE | Dimension::Agent.bit()),
+    // Nearly one for each request where topics are many: whatever else is asked.
+    level(
+        8,
+        DAY_MS,
+        COARSE | Dimension::Agent.bit() | Dimension::Topic.bit() | Dimension::Wording.bit(),
+    ),
 ];
 
 impl Level {
@@ -144,11 +126,11 @@ impl Level {
         (created_at - created_at.rem_euclid(self.span_ms), kept)
     }
 
-    /// The first level of this fineness in time that knows all of these.
+    /// The first level of this length that knows all of these.
     fn knowing(dimensions: u16, span_ms: i64) -> Option<Self> {
         LEVELS
             .into_iter()
-            .find(|level| level.span_ms <= span_ms && level.dimensions & dimensions == dimensions)
+            .find(|level| level.span_ms == span_ms && level.dimensions & dimensions == dimensions)
     }
 }
 
@@ -205,7 +187,8 @@ impl Question {
         all.fold(0, |set, dimension| set | dimension.bit())
     }
 
-    /// Widens the time to what sums are kept by: half hours, and whole days of UTC where agents, topics or wordings are named.
+    /// Widens the time to what sums are kept by: half hours as long as nothing but channel, team, touchpoint and phase is named,
+    /// otherwise whole days of UTC.
     pub fn widen(&mut self) {
         let halves = Level::knowing(self.dimensions(), SLOT_MS).is_some();
         let step = if halves { SLOT_MS } else { DAY_MS };
@@ -319,13 +302,13 @@ mod tests {
         assert_eq!(question.stretches(), Err(DaysOnly));
         question.widen();
         let part = Stretch {
-            level: 4,
+            level: 5,
             from: DAY_MS,
             to: 2 * DAY_MS,
         };
         assert_eq!(question.stretches(), Ok(vec![part]));
         question.only.insert(Dimension::Topic, "vpn".to_owned());
-        assert_eq!(question.stretches().unwrap()[0].level, 5);
+        assert_eq!(question.stretches().unwrap()[0].level, 8);
         question.slots = Slots::Halves;
         assert_eq!(question.stretches(), Err(DaysOnly));
     }

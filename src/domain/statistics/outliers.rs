@@ -146,7 +146,8 @@ mod tests {
             panic!("{found:?}")
         };
         assert_eq!(picky.share, Share::Requested);
-        assert!(picky.value.value == 45.0 && picky.others == 90.0 && picky.chance < 1e-6);
+        assert_eq!([picky.value.value, picky.others], [45.0, 90.0]);
+        assert!(picky.chance < 1e-6);
     }
 
     #[test]

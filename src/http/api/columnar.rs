@@ -7,6 +7,8 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
+use crate::domain::time::Timestamp;
+
 use super::exports::{Cell, Column, Kind};
 
 /// Rows of one group.
@@ -88,7 +90,7 @@ impl Columnar {
                 Kind::Instant => {
                     let instants: Vec<Option<i64>> = cells
                         .map(|cell| match cell {
-                            Cell::At(at) => at.map(|at| at.as_millis()),
+                            Cell::At(at) => at.map(Timestamp::as_millis),
                             Cell::Text(_) | Cell::Int(_) => None,
                         })
                         .collect();

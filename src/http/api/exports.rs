@@ -338,7 +338,7 @@ impl Writer {
                 for row in page {
                     lines.write_record(row.cells().into_iter().map(in_csv))?;
                 }
-                lines.into_inner().map_err(|error| error.into_error())
+                lines.into_inner().map_err(csv::IntoInnerError::into_error)
             }
             Self::Lines => {
                 let mut lines = Vec::new();
@@ -379,7 +379,7 @@ fn in_csv(cell: Cell) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{format as format_named, *};
+    use super::*;
 
     #[test]
     fn a_formula_is_no_formula_any_more() {
@@ -397,22 +397,22 @@ mod tests {
 
     #[test]
     fn the_first_known_type_is_taken() {
-        let format = |accept: &'static str| {
+        let wanted = |accept: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-            format_named(&headers)
+            format(&headers)
         };
-        assert_eq!(format("text/csv"), Some(Format::Csv));
+        assert_eq!(wanted("text/csv"), Some(Format::Csv));
         assert_eq!(
-            format("text/html, Application/X-NDJSON;q=0.9"),
+            wanted("text/html, Application/X-NDJSON;q=0.9"),
             Some(Format::Lines)
         );
         assert_eq!(
-            format("application/vnd.apache.parquet"),
+            wanted("application/vnd.apache.parquet"),
             Some(Format::Parquet)
         );
-        assert_eq!(format("application/json"), None);
-        assert_eq!(format("*/*"), None);
+        assert_eq!(wanted("application/json"), None);
+        assert_eq!(wanted("*/*"), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) struct Limits {
     /// with commas between them. `week` and `day` exclude each other.
     group_by: Option<String>,
     /// Only conversations that ended at or after this instant (RFC 3339); widened to the half hour, or to the day of UTC where
-    /// agents, topics or wordings are named.
+    /// anything but channel, team, touchpoint and phase is named.
     from: Option<String>,
     /// Only conversations that ended before this instant (RFC 3339); widened likewise.
     to: Option<String>,
@@ -172,7 +172,7 @@ impl Limits {
         if question.stretches().is_err() {
             return Err(Problem::parameter(
                 "timezone",
-                "must be UTC where agents, topics or wordings are named: those are kept by days of UTC",
+                "must be UTC where anything but channel, team, touchpoint and phase is named: the rest is kept by days of UTC",
             ));
         }
         let minimum = if question.names_agents() {

@@ -27,7 +27,7 @@ const OTHER: &str = "_other";
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Summary {
     /// Conversations that ended at or after this; absent if all earlier ones are counted. Half hours are the finest that is kept
-    /// (days of UTC for agents, topics and wordings), so this may be earlier than what you asked for.
+    /// (days of UTC where anything but channel, team, touchpoint and phase is named), so this may be earlier than what you asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,

@@ -168,6 +168,9 @@ impl Journey {
             | Duty::Reconcile
             | Duty::Tidy
             | Duty::Audit
+            | Duty::Watch
+            | Duty::Retain
+            | Duty::Reseal
             | Duty::Relay => true,
         }
     }
@@ -193,7 +196,14 @@ impl Journey {
                 .samples
                 .iter()
                 .for_each(|(name, _)| well(name)),
-            Duty::Sweep | Duty::Settle | Duty::Reconcile | Duty::Tidy | Duty::Audit => {}
+            Duty::Sweep
+            | Duty::Settle
+            | Duty::Reconcile
+            | Duty::Tidy
+            | Duty::Audit
+            | Duty::Watch
+            | Duty::Retain
+            | Duty::Reseal => {}
         }
     }
 

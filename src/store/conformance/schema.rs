@@ -184,7 +184,8 @@ const SMALL: &[&str] = &[
     "t",
 ];
 /// Indexes as large as what is under way, and not as what was ever asked.
-const SHORT: [&str; 6] = [
+const SHORT: &[&str] = &[
+    "follow_ups_open",
     "requests_due",
     "requests_leased",
     "requests_unknown",

@@ -208,7 +208,7 @@ fn questions() -> Vec<Question> {
         });
     }
     for slots in [Slots::Days, Slots::Halves] {
-        let by = vec![Dimension::Team, Dimension::Queue];
+        let by = vec![Dimension::Team, Dimension::Touchpoint];
         all.push(Question {
             by,
             slots,

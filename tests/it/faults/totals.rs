@@ -56,15 +56,15 @@ story!(
     async |database: Database| {
         let rounds = faults::count(40, 400);
         let stage = Stage::start(database).await;
-        // Events are taken, sums are written, and then every second time the database fails.
+        // Events are taken, sums are written, and somewhere between them the database fails.
         let break_off: &[&'static str] = match &stage.database {
             Database::Sqlite(_) => &[
-                "create trigger break_off before insert on totals when abs(random()) % 2 = 0 \
+                "create trigger break_off before insert on totals when abs(random()) % 16 = 0 \
                  begin select raise(abort, 'broken off'); end",
             ],
             Database::Postgres { .. } => &[
                 "create function break_off() returns trigger language plpgsql as \
-                 $$ begin if random() < 0.5 then raise exception 'broken off'; end if; return new; end $$",
+                 $$ begin if random() < 0.06 then raise exception 'broken off'; end if; return new; end $$",
                 "create trigger break_off before insert on totals for each row execute function break_off()",
             ],
         };
