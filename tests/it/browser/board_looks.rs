@@ -73,7 +73,7 @@ async fn it_is_worth_looking_at() {
                 width,
                 height,
                 dark,
-                javascript: true,
+                ..Look::DESKTOP
             };
             let browser = Browser::open(look).await;
             browser.goto(&format!("{}/board", desk.sandbox.url)).await;
@@ -110,7 +110,7 @@ async fn a_wall_shows_all_of_it_without_scrolling() {
             width: 1920,
             height: 1080,
             dark,
-            javascript: true,
+            ..Look::DESKTOP
         };
         let browser = Browser::open(look).await;
         let screen =
