@@ -139,6 +139,15 @@ pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
+/// Replaces such a file in one go: whoever reads it meanwhile reads the old one or the new one.
+pub fn replace_secret(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    write_secret(beside, text)?;
+    std::fs::rename(beside, path)
+}
+
 /// Opens the store that the settings name, without touching its schema.
 pub async fn open_store(
     config: &Config,
@@ -186,6 +195,7 @@ impl App {
             rules: Rules {
                 public_url: config.server.public_url.clone(),
                 correction_ms: i64::from(config.requests.correction_minutes) * 60_000,
+                link_ms: i64::from(config.requests.link_days) * 86_400_000,
                 settling: settling(&config.settling),
             },
             bell: Arc::new(Notify::new()),
@@ -199,6 +209,7 @@ impl App {
             journey: journey.clone(),
             known_keys: http::KnownKeys::default(),
             readers: http::Readers::default(),
+            limits: http::Limits::new(&limits(config), Arc::clone(&parts.clock)),
             body_deadline: Duration::from_secs(config.server.body_seconds),
             metrics_key: config.server.metrics_key,
             totals_in_metrics: config.is_sqlite(),
@@ -246,6 +257,14 @@ impl App {
         if timeout(CLOSING, self.journey.store.close()).await.is_err() {
             tracing::warn!("the store did not close in time");
         }
+    }
+}
+
+fn limits(config: &Config) -> http::LimitSettings {
+    http::LimitSettings {
+        calls_per_second: config.limits.calls_per_second,
+        calls_burst: config.limits.calls_burst,
+        trusted_proxies: config.server.trusted_proxies.clone(),
     }
 }
 

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use events::Events;
 use layers::{merge, overlay, parse, read_files};
 
+mod events;
 mod layers;
 
 /// The defaults, with a comment for every setting.
@@ -72,6 +74,8 @@ pub struct Config {
     pub requests: Requests,
     /// What is done about sends of which nobody knows whether they happened.
     pub settling: Settling,
+    /// Limits of those who call too often.
+    pub limits: Limits,
     /// The provider of each channel, by name; empty for none.
     pub channels: BTreeMap<String, String>,
     /// How long events are kept.
@@ -114,6 +118,8 @@ pub struct Server {
     pub drain_seconds: u64,
     /// Whether metrics want a key.
     pub metrics_key: bool,
+    /// Networks of balancers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
 }
 
 /// `[database]`
@@ -187,6 +193,18 @@ pub struct Requests {
     pub sends_per_address: u32,
     /// Sends a day by one desk.
     pub sends_per_desk: u32,
+    /// Days after its end in which a request's link still shows what it was about.
+    pub link_days: u32,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Calls a second of one API key; 0 for no limit.
+    pub calls_per_second: u32,
+    /// Calls of one API key at once.
+    pub calls_burst: u32,
 }
 
 /// `[settling]`
@@ -224,16 +242,6 @@ pub enum SettlingPolicy {
     Strict,
     /// One revocable attempt more.
     Guarded,
-}
-
-/// `[events]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Events {
-    /// Days for which every event is kept.
-    pub keep_days: u32,
-    /// Days after which an event goes even if somebody was never told of it.
-    pub keep_days_max: u32,
 }
 
 /// `[log]`
@@ -358,12 +366,23 @@ impl Config {
                 1,
                 1_000_000_000,
             ),
-            ("events.keep_days", u64::from(self.events.keep_days), 1, 366),
             (
-                "events.keep_days_max",
-                u64::from(self.events.keep_days_max),
-                u64::from(self.events.keep_days),
-                366,
+                "requests.link_days",
+                u64::from(self.requests.link_days),
+                0,
+                365,
+            ),
+            (
+                "limits.calls_per_second",
+                u64::from(self.limits.calls_per_second),
+                0,
+                100_000,
+            ),
+            (
+                "limits.calls_burst",
+                u64::from(self.limits.calls_burst),
+                1,
+                1_000_000,
             ),
             (
                 "settling.window_seconds",
@@ -380,6 +399,7 @@ impl Config {
             }
         }
         self.settling.check()?;
+        self.events.check()?;
         self.database.check()
     }
 

@@ -15,16 +15,17 @@
 //! | settle | `Status` | `http::hooks` -> `Journey::receive`; the duties sweep and settle | `record_status`, `sweep`, `claim_checks`, `settle` |
 //! | reply, rating | `Reply`, `Rating`, `Event` | `http::{hooks, pages, chat}` -> `Journey::{receive, tap, press}` | `record_reply` (one transaction) |
 //! | results | `Total` | `http::admin` -> `http::totals` | `totals` (one statement) |
+//! | results, told | `Notice` | the duties relay, webhooks, streams, samples -> `Journey::{relay, tell_…}`; `http::api::events` | `place_events`, `events`, `record_tries`, `mark_sink` |
 //! | missed replies | `Reply` | the duty reconcile -> `Journey::reconcile` | `record_reply` |
 //! | end | | the duty tidy -> `Journey::tidy` | `expire`, `fold` |
 //!
 //! Who may import whom (a test reads the `use` lines and holds it): `domain` nothing of ours; `channel` and `clock` domain; `web`
-//! domain, channel; `provider` domain, channel, clock; `store` domain, clock; `journey` domain, channel, clock, metrics and the
-//! traits of provider and store; an adapter never a sibling; `http` journey, web and all that journey may (its sandbox page also
+//! domain, channel; `provider` domain, channel, clock; `sink` domain; `store` domain, clock; `journey` domain, channel, clock, metrics
+//! and the traits of provider, sink and store; an adapter never a sibling; `http` journey, web and all that journey may (its sandbox page also
 //! the sandbox provider); [`app`] everything, and nothing imports `app` but [`cli`] and tests. SQL only in `store`, axum only in
-//! `http` (and `app`, which merges routers), hyper only in `http::server` and `provider`, mail only in `provider::smtp`.
+//! `http` (and `app`, which merges routers), hyper only in `http::server`, `provider` and `sink`, mail only in `provider::smtp`.
 //!
-//! Adding a channel or a provider is one file or folder and one row in that folder's `ALL`.
+//! Adding a channel, a provider or a sink is one file or folder and one row in that folder's `ALL`.
 
 pub mod domain;
 

@@ -5,6 +5,10 @@ use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+mod privacy;
+
+pub use privacy::Privacy;
+
 /// The metrics. Labels are fixed words only: never an address, an id or a text from outside.
 #[derive(Clone)]
 pub struct Metrics {
@@ -27,6 +31,8 @@ pub struct Metrics {
     pub promises: Promises,
     /// How results reach others.
     pub streams: Streams,
+    /// How the privacy of contacts is kept, and who tries doors.
+    pub privacy: Privacy,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -41,6 +47,7 @@ impl Metrics {
         let registry = Registry::new();
         let promises = Promises::new(&registry)?;
         let streams = Streams::new(&registry)?;
+        let privacy = Privacy::new(&registry)?;
         let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
         let http_requests = counters(
             "onefive_http_requests_total",
@@ -105,6 +112,7 @@ impl Metrics {
             store_errors,
             promises,
             streams,
+            privacy,
         })
     }
 

@@ -6,6 +6,7 @@
 use crate::domain::contact::{Address, AddressError, Contact};
 use crate::domain::rating::Score;
 use crate::domain::request::{Channel as Name, Request};
+use crate::domain::token::LinkLength;
 use crate::domain::trigger::MailThread;
 
 pub mod chat;
@@ -43,6 +44,11 @@ pub trait Channel: Send + Sync {
     /// Whether a reply names its request by itself (a link, a call). Where it does not, our address and theirs have to, so
     /// a pair of addresses can hold only one open request, whichever desk it belongs to.
     fn reply_names_request(&self) -> bool;
+
+    /// How long the token in its links is.
+    fn link_length(&self) -> LinkLength {
+        LinkLength::Full
+    }
 
     /// The ask.
     fn render(&self, ask: &Ask<'_>) -> Message;

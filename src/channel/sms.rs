@@ -4,6 +4,7 @@
 
 use super::wording::{self, Wording, fill};
 use super::{Address, AddressError, Ask, Carriage, Channel, Message};
+use crate::domain::token::LinkLength;
 
 /// The channel `sms`.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,10 @@ impl Channel for Sms {
 
     fn reply_names_request(&self) -> bool {
         false
+    }
+
+    fn link_length(&self) -> LinkLength {
+        LinkLength::Short
     }
 
     fn render(&self, ask: &Ask<'_>) -> Message {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::{Failure, Settings, quiet_parts};
-use crate::app::{open_store, write_secret};
+use crate::app::{open_store, replace_secret, write_secret};
 use crate::clock::random;
 use crate::domain::desk::{ApiKey, KeyText, Scope};
 use crate::domain::id::KeyId;
-use crate::store::{KeyRing, Store as _};
+use crate::store::{KeyRing, KeyRingError, People as _, Store as _};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -24,7 +24,7 @@ enum Command {
         /// The desk's short name
         #[arg(long)]
         desk: String,
-        /// What it may be used for: send, read, metrics (admin opens nothing yet)
+        /// What it may be used for: send, read, admin, metrics
         #[arg(long, value_delimiter = ',', default_value = "send,read")]
         scopes: Vec<String>,
         #[command(flatten)]
@@ -40,10 +40,21 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Make a key file that seals what names a person; replicas share one
+    /// Make a key file that seals what names a person, or add a key to one; replicas share one
     File {
-        /// Where to write it; must not be there yet
+        /// Where to write it; must not be there yet, unless a key is added
         path: PathBuf,
+        /// Put a newer key on top: it seals from the next start on, and what older keys sealed is sealed anew
+        #[arg(long, conflicts_with = "prepare")]
+        rotate: bool,
+        /// Add the newer key below the first, so that every replica can open what it will seal; --rotate then puts it on top
+        #[arg(long)]
+        prepare: bool,
+    },
+    /// Say which keys of the key file are still needed: how many values each seals
+    Used {
+        #[command(flatten)]
+        settings: Settings,
     },
 }
 
@@ -99,7 +110,56 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             })?;
             println!("Revoked. It is refused within a second.");
         }
-        Command::File { path } => {
+        Command::File {
+            path,
+            rotate,
+            prepare,
+        } if rotate || prepare => {
+            let text = std::fs::read_to_string(&path)?;
+            let wrong =
+                |error: KeyRingError| Failure::Refused(format!("{}: {error}", path.display()));
+            let entropy = parts.entropy.as_ref();
+            let changed = if rotate {
+                KeyRing::rotated(&text, entropy)
+            } else {
+                KeyRing::prepared(&text, entropy)
+            };
+            let changed = changed.map_err(wrong)?;
+            replace_secret(&path, &changed)?;
+            let newest = KeyRing::parse(&changed).map_err(wrong)?.newest().to_owned();
+            if rotate {
+                println!(
+                    "{newest} seals from the next start on. Start every replica with this file; `onefive key used` tells when the older \
+                     keys are not needed any more. The last line always stays: look-ups and links come from it."
+                );
+            } else {
+                println!(
+                    "{newest} still seals. Start every replica with this file, then put the new key on top with --rotate."
+                );
+            }
+        }
+        Command::Used { settings } => {
+            let (store, keys) = open_store(&settings.load()?, &parts).await?;
+            let mut used = store.key_use().await?;
+            store.close().await;
+            let last = keys.lookup_name().to_owned();
+            for name in keys.names() {
+                let note = if name == last {
+                    "\tstays: look-ups and links come from it"
+                } else {
+                    ""
+                };
+                println!("{name}\t{} values{note}", used.remove(name).unwrap_or(0));
+            }
+            for (name, values) in used {
+                if name.is_empty() {
+                    println!("-\t{values} values that are not sealed yet");
+                } else {
+                    println!("{name}\t{values} values, and it is not in the key file");
+                }
+            }
+        }
+        Command::File { path, .. } => {
             write_secret(&path, &KeyRing::generate(parts.entropy.as_ref()))?;
             println!(
                 "Wrote {}. Give the same file to every replica, and keep a copy in a safe place.",

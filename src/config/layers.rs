@@ -46,6 +46,12 @@ pub(super) fn overlay(table: &mut toml::Table, key: &str, value: &str) -> Result
         Some(toml::Value::Boolean(_)) => {
             toml::Value::Boolean(value.parse().map_err(|_| wrong("must be true or false"))?)
         }
+        // A list of texts; only lists of numbers are never empty.
+        Some(toml::Value::Array(list)) if list.iter().all(toml::Value::is_str) => {
+            let texts = value.split(',').map(str::trim);
+            let texts = texts.filter(|text| !text.is_empty());
+            toml::Value::Array(texts.map(|text| text.to_owned().into()).collect())
+        }
         Some(toml::Value::Array(_)) => {
             let numbers = value
                 .split(',')

@@ -11,6 +11,7 @@ use super::follow_up::LowScores;
 use super::grade::AnswerSettings;
 use super::id::{DeskId, KeyId};
 use super::policy::Rules;
+use super::retention::Retention;
 use super::time::Timestamp;
 use super::token::base62;
 use super::trigger::{FieldError, language, text, timezone};
@@ -47,6 +48,8 @@ pub struct DeskSettings {
     pub answers: AnswerSettings,
     /// When a score is low.
     pub low_scores: LowScores,
+    /// For how long it keeps what names a person.
+    pub retention: Retention,
 }
 
 impl DeskSettings {
@@ -68,7 +71,8 @@ impl DeskSettings {
         timezone("timezone", &self.timezone)?;
         self.rules.check("rules.")?;
         self.answers.check("answers.")?;
-        self.low_scores.check("low_scores")
+        self.low_scores.check("low_scores")?;
+        self.retention.check("retention")
     }
 }
 

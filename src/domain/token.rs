@@ -31,15 +31,40 @@ impl std::fmt::Debug for TokenMint {
     }
 }
 
+/// How long the token in a link is. The short one is the end of the full one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkLength {
+    /// 22 base62 characters, 128 bits: where nobody types or pays for it.
+    Full,
+    /// 12 base62 characters, 71 bits: for a text message. Guessing is limited where links are opened.
+    Short,
+}
+
+const SHORT: usize = 12;
+
 impl TokenMint {
     /// Makes tokens from this key.
     pub fn new(key: [u8; 32]) -> Self {
         Self { key }
     }
 
-    /// The token in a request's link or chat ask: 22 base62 characters, 131 bits.
-    pub fn link(&self, request: RequestId) -> String {
-        self.token("link", &[request.uuid().as_bytes()])
+    /// The token in a request's link or chat ask.
+    pub fn link(&self, request: RequestId, length: LinkLength) -> String {
+        let whole = self.token("link", &[request.uuid().as_bytes()]);
+        match length {
+            LinkLength::Full => whole,
+            // The leading character of a base62 number is not evenly spread, so the trailing ones are taken.
+            LinkLength::Short => whole[whole.len() - SHORT..].to_owned(),
+        }
+    }
+
+    /// What is kept of a trigger to recognise its repetition. Keyed, because a trigger has so few unknown parts that a bare hash
+    /// of it would give the telephone number away.
+    pub fn fingerprint(&self, trigger: &[u8]) -> [u8; 32] {
+        let mut mac = keyed(&self.key);
+        mac.update(b"trigger");
+        mac.update(trigger);
+        mac.finalize().into_bytes().into()
     }
 
     /// The token in an attempt's callback address.
@@ -122,12 +147,20 @@ mod tests {
             RequestId::new(Timestamp::default(), [1; 10]),
             RequestId::new(Timestamp::default(), [2; 10]),
         );
-        assert_eq!(mint.link(a), mint.link(a));
-        assert_ne!(mint.link(a), mint.link(b));
+        let full = |request| mint.link(request, LinkLength::Full);
+        let short = |request| mint.link(request, LinkLength::Short);
+        assert_eq!(full(a), full(a));
+        assert_ne!(full(a), full(b));
+        assert_ne!(short(a), short(b));
+        assert_eq!(short(a).len(), 12);
+        assert!(full(a).ends_with(&short(a)));
         assert_ne!(mint.attempt(a, 1), mint.attempt(a, 2));
-        assert_ne!(mint.link(a), TokenMint::new([2; 32]).link(a));
-        assert_eq!(mint.link(a).len(), 22);
-        assert!(mint.link(a).bytes().all(|b| b.is_ascii_alphanumeric()));
+        let other = TokenMint::new([2; 32]);
+        assert_ne!(full(a), other.link(a, LinkLength::Full));
+        assert_eq!(full(a).len(), 22);
+        assert!(full(a).bytes().all(|b| b.is_ascii_alphanumeric()));
+        assert_ne!(mint.fingerprint(b"a"), mint.fingerprint(b"b"));
+        assert_ne!(mint.fingerprint(b"a"), other.fingerprint(b"a"));
         assert_eq!(base62(u128::MAX).len(), 22);
     }
 

@@ -113,7 +113,7 @@ fn view(doors: &Doors, token: &str, opened: &Opened) -> serde_json::Value {
         .collect();
     let state = match &opened.rating {
         Some(_) if opened.can_correct => "answered",
-        None if opened.request.state.is_open() => "open",
+        None if opened.request.state.is_open() && !opened.over => "open",
         Some(_) | None => "closed",
     };
     json!({

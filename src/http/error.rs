@@ -48,6 +48,7 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
         "The body is not the JSON that is expected.",
     ),
     ("invalid_field", 400, "A field cannot be used."),
+    ("invalid_lines", 400, "Lines of the file cannot be used."),
     (
         "invalid_parameter",
         400,
@@ -94,6 +95,11 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
         409,
         "It is closed and takes no further step.",
     ),
+    (
+        "opted_out_by_contact",
+        409,
+        "The contact said it; only the contact takes it back, by START.",
+    ),
     ("too_large", 413, "The body is too large."),
     (
         "unsupported_media_type",
@@ -109,6 +115,11 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
         "too_many_streams",
         429,
         "The key reads as many streams as it may.",
+    ),
+    (
+        "rate_limited",
+        429,
+        "Too many calls or attempts. Try again after Retry-After.",
     ),
     ("internal", 500, "Something went wrong here; it is logged."),
     (

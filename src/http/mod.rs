@@ -25,9 +25,11 @@ mod board;
 mod body;
 mod cared;
 mod chat;
+mod client;
 mod docs;
 mod error;
 mod hooks;
+mod limits;
 mod pages;
 mod sandbox;
 pub mod server;
@@ -37,6 +39,7 @@ mod visitor;
 pub use api::Readers;
 pub use auth::KnownKeys;
 use error::{Problem, StoreFailed};
+pub use limits::{LimitSettings, Limits};
 pub use totals::families;
 
 /// What every handler has.
@@ -48,6 +51,8 @@ pub struct Doors {
     pub known_keys: KnownKeys,
     /// Who reads events.
     pub readers: Readers,
+    /// Who tries doors, and who calls too often.
+    pub limits: Limits,
     /// For a request's body.
     pub body_deadline: Duration,
     /// Whether metrics want a key.
@@ -127,6 +132,7 @@ pub fn finish(router: Router, doors: &Doors) -> Router {
         .layer(CatchPanicLayer::custom(|_| {
             Problem::new("internal", "").into_response()
         }))
+        .layer(middleware::from_fn_with_state(doors.clone(), limits::limit))
         .layer(middleware::from_fn_with_state(doors.clone(), measure))
 }
 

@@ -289,7 +289,7 @@ fn rating_page(
                 can_correct,
             }
         }
-        None if opened.request.state.is_open() => RatingState::Open,
+        None if opened.request.state.is_open() && !opened.over => RatingState::Open,
         None => RatingState::Closed,
     };
     let minutes = doors
@@ -343,7 +343,7 @@ fn message(doors: &Doors, opened: &Opened, status: StatusCode, text: &str) -> Re
 }
 
 /// The same answer for every link that is not ours, whatever is wrong with it.
-fn not_found(doors: &Doors) -> Response {
+pub(super) fn not_found(doors: &Doors) -> Response {
     let words = wording::of("");
     html(
         StatusCode::NOT_FOUND,

@@ -11,6 +11,7 @@ use prometheus::proto::{
 
 use crate::domain::delivery::DeliveryState;
 use crate::domain::event::EventKind;
+use crate::domain::opt_out::EVERY_CHANNEL;
 use crate::domain::request::State;
 use crate::domain::statistics::{ANSWER_SECONDS, Total};
 use crate::domain::time::Timestamp;
@@ -41,6 +42,15 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
     let mut low: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut answers: Histograms = BTreeMap::new();
     for total in totals {
+        // A desk's change of its list for every channel happened at no place.
+        if total.channel == EVERY_CHANNEL {
+            if total.kind == EventKind::ContactOptedOut {
+                let every = total.channel.as_str().to_owned();
+                let labels = vec![("desk", total.desk.clone()), ("channel", every)];
+                *opt_outs.entry(labels).or_default() += total.count;
+            }
+            continue;
+        }
         let (desk, touchpoint) = places.of(total);
         let channel = total.channel.as_str().to_owned();
         let short: Labels = vec![("desk", desk.clone()), ("channel", channel.clone())];

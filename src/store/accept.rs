@@ -12,6 +12,7 @@ use super::tx::Tx;
 use super::{Accepted, Carriage, NewRequest, Pair, StoreError};
 use crate::domain::delivery::AttemptState;
 use crate::domain::id::{DeskId, RequestId};
+use crate::domain::opt_out::{EVERY_CHANNEL, Origin};
 use crate::domain::policy::{Known, Past, Who, decide};
 use crate::domain::request::{Request, State};
 
@@ -25,11 +26,14 @@ const BY_RESOLUTION: Sql = Sql::both(
 );
 const BY_PAIR: Sql =
     Sql::both("select desk_id, id, state from requests where pair_key = $1 and listening = 1");
-const OPTED_OUT: Sql =
-    Sql::both("select 1 as n from opt_outs where address_hash = $1 and desk_id in ($2, $3)");
+/// What the contact said holds on every channel; what the desk said, on the channel that it named.
+const OPTED_OUT: Sql = Sql::both(
+    "select 1 as n from opt_outs where address_hash = $1 and desk_id in ($2, $3) \
+     and (channel in ('*', $4) or origin not in ('api', 'import'))",
+);
 const OPTED_OUT_OF: Sql = Sql::each(
-    "select address_hash, desk_id from opt_outs where address_hash in (select unhex(value) from json_each($1))",
-    "select address_hash, desk_id from opt_outs where address_hash = any($1::bytea[])",
+    "select address_hash, desk_id, channel, origin from opt_outs where address_hash in (select unhex(value) from json_each($1))",
+    "select address_hash, desk_id, channel, origin from opt_outs where address_hash = any($1::bytea[])",
 );
 const HANG_UP: Sql = Sql::both("update requests set listening = 0 where desk_id = $1 and id = $2");
 const INSERT: Insert = insert!(
@@ -191,16 +195,27 @@ impl Inner {
             .collect();
         let mut listed = HashSet::new();
         for row in tx.rows(OPTED_OUT_OF, &[Value::Set(&hashes)]).await? {
-            listed.insert((row.bytes("address_hash")?, row.id("desk_id")?));
+            let (channel, origin) = (row.text("channel")?, row.text("origin")?);
+            let narrow = channel != EVERY_CHANNEL.as_str()
+                && Origin::parse(&origin).is_some_and(|origin| !origin.is_contacts());
+            listed.insert((
+                row.bytes("address_hash")?,
+                row.id("desk_id")?,
+                narrow.then_some(channel),
+            ));
         }
-        // A wish holds over all channels.
-        let on_list = |hash: &[u8; 16], desk| listed.contains(&(hash.to_vec(), desk));
+        let on_list = |hash: &[u8; 16], desk, new: &NewRequest| {
+            let channel = Some(new.channel.as_str().to_owned());
+            listed.contains(&(hash.to_vec(), desk, None))
+                || listed.contains(&(hash.to_vec(), desk, channel))
+        };
         let nil = uuid::Uuid::nil();
         Ok(news
             .iter()
             .zip(&hashes)
             .map(|(new, hash)| {
-                !listed.is_empty() && (on_list(hash, new.desk.uuid()) || on_list(hash, nil))
+                !listed.is_empty()
+                    && (on_list(hash, new.desk.uuid(), new) || on_list(hash, nil, new))
             })
             .collect())
     }
@@ -334,6 +349,7 @@ impl Inner {
             Value::Bytes(&hash),
             Value::Id(new.desk.uuid()),
             Value::Id(uuid::Uuid::nil()),
+            Value::Text(new.channel.as_str()),
         ];
         Ok(tx.row(OPTED_OUT, &values).await?.is_some())
     }
@@ -349,6 +365,7 @@ impl Inner {
             Value::Bytes(&hash),
             Value::Id(request.desk.uuid()),
             Value::Id(uuid::Uuid::nil()),
+            Value::Text(request.channel.as_str()),
         ];
         Ok(tx.row(OPTED_OUT, &values).await?.is_some())
     }

@@ -93,13 +93,14 @@ impl Inner {
                 .map_err(|error| StoreError::Corrupt(error.to_string()))?,
             None => String::new(),
         };
-        let metadata = request.metadata.to_string();
         let context = if request.context == Context::default() {
             String::new()
         } else {
             serde_json::to_string(&request.context)
                 .map_err(|error| StoreError::Corrupt(error.to_string()))?
         };
+        let mail = self.seal_text("requests.mail", request.desk, request.id.uuid(), &mail);
+        let metadata = self.sealed_metadata(request);
         let int = Value::Int;
         Ok(owned(&[
             Value::Id(request.desk.uuid()),

@@ -41,7 +41,7 @@ pub struct NewRequest {
     pub metadata: serde_json::Value,
     /// The desk's `Idempotency-Key`; empty if it sent none.
     pub idempotency_key: String,
-    /// SHA-256 of what the trigger says.
+    /// The keyed hash of what the trigger says.
     pub fingerprint: [u8; 32],
     /// The desk's rules.
     pub rules: Arc<Rules>,

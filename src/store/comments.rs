@@ -96,7 +96,12 @@ impl Inner {
         values.extend([Value::Int(from), Value::Int(filter.limit)]);
         let rows = self.database.rows(LATEST, &values).await?;
         rows.iter()
-            .map(|row| Ok((row::rating(row)?, row::request(row, &self.keys)?)))
+            .map(|row| {
+                Ok((
+                    row::rating(row, &self.keys, desk)?,
+                    row::request(row, &self.keys)?,
+                ))
+            })
             .collect()
     }
 }

@@ -59,6 +59,7 @@ mod schema;
 mod sealed;
 mod settling;
 mod stage;
+mod streams;
 mod summary;
 mod together;
 mod totals;

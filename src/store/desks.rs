@@ -1,8 +1,9 @@
 //! Desks and their keys.
 
-use super::StoreError;
 use super::dialect::{Row, Sql, Value};
+use super::row::place;
 use super::sql::Inner;
+use super::{KeyRing, StoreError};
 use crate::domain::desk::{ApiKey, Desk, DeskSettings, Scope};
 use crate::domain::id::{DeskId, KeyId};
 use crate::domain::time::Timestamp;
@@ -51,8 +52,7 @@ impl Inner {
             settings: settings.clone(),
             created_at: now,
         };
-        let json = serde_json::to_string(settings)
-            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let json = self.sealed_settings(desk.id, settings)?;
         let values = [
             Value::Id(desk.id.uuid()),
             Value::Text(slug),
@@ -71,7 +71,7 @@ impl Inner {
             .rows(LIST, &[])
             .await?
             .iter()
-            .map(desk)
+            .map(|row| desk(row, &self.keys))
             .collect()
     }
 
@@ -80,7 +80,7 @@ impl Inner {
             .row(BY_SLUG, &[Value::Text(slug)])
             .await?
             .as_ref()
-            .map(desk)
+            .map(|row| desk(row, &self.keys))
             .transpose()
     }
 
@@ -89,7 +89,7 @@ impl Inner {
             .row(BY_ID, &[Value::Id(id.uuid())])
             .await?
             .as_ref()
-            .map(desk)
+            .map(|row| desk(row, &self.keys))
             .transpose()
     }
 
@@ -139,18 +139,23 @@ impl Inner {
     }
 }
 
-/// The column `settings` of a desk.
-pub(super) fn settings(row: &Row) -> Result<DeskSettings, StoreError> {
-    serde_json::from_str(&row.text("settings")?)
+/// The column `settings` of the desk `id`.
+pub(super) fn settings(row: &Row, keys: &KeyRing, id: DeskId) -> Result<DeskSettings, StoreError> {
+    let settings = keys.open_text(
+        &place("desks.settings", id, id.uuid()),
+        row.text("settings")?,
+    )?;
+    serde_json::from_str(&settings)
         .map_err(|error| StoreError::Corrupt(format!("desks.settings: {error}")))
 }
 
-fn desk(row: &Row) -> Result<Desk, StoreError> {
+fn desk(row: &Row, keys: &KeyRing) -> Result<Desk, StoreError> {
+    let id = DeskId::from_uuid(row.id("id")?);
     Ok(Desk {
-        id: DeskId::from_uuid(row.id("id")?),
+        id,
         slug: row.text("slug")?,
         name: row.text("name")?,
-        settings: settings(row)?,
+        settings: settings(row, keys, id)?,
         created_at: Timestamp::from_millis(row.int("created_at")?),
     })
 }

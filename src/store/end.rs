@@ -80,7 +80,7 @@ impl Inner {
         Ok(ended)
     }
 
-    async fn end(
+    pub(super) async fn end(
         &self,
         tx: &mut Tx,
         held: &mut Held,

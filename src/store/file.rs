@@ -50,6 +50,8 @@ impl File {
         let writing = options
             .clone()
             .pragma("wal_autocheckpoint", "0")
+            // What is erased is overwritten and not only given free.
+            .pragma("secure_delete", "on")
             .pragma("journal_size_limit", LOG_BYTES);
         let pool = |connections| {
             SqlitePoolOptions::new()

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 
 use super::StoreError;
+use super::desks::settings;
 use super::dialect::{Row, Sql, Value};
 use super::row::{self, rating_columns, request_columns};
 use super::sql::{Inner, SqlStore};
 use super::tx::Tx;
-use crate::domain::desk::DeskSettings;
 use crate::domain::event::EventKind;
 use crate::domain::follow_up::{FollowUp, FollowUpState, LowScores, Refused, Step};
 use crate::domain::id::{DeskId, FollowUpId, RatingId, RequestId};
@@ -172,13 +172,8 @@ impl Inner {
             return Ok(());
         }
         let desk = Value::Id(request.desk.uuid());
-        let settings = tx.row(SETTINGS, &[desk]).await?;
-        let low = match settings {
-            Some(row) => {
-                serde_json::from_str::<DeskSettings>(&row.text("settings")?)
-                    .map_err(|error| StoreError::Corrupt(format!("desks.settings: {error}")))?
-                    .low_scores
-            }
+        let low = match tx.row(SETTINGS, &[desk]).await? {
+            Some(row) => settings(&row, &self.keys, request.desk)?.low_scores,
             None => LowScores::default(),
         };
         let id = Value::Id(rating.id.uuid());
@@ -258,7 +253,8 @@ impl Inner {
     }
 
     fn followed(&self, row: &Row) -> Result<Followed, StoreError> {
-        let (rating, request) = (row::rating(row)?, row::request(row, &self.keys)?);
+        let request = row::request(row, &self.keys)?;
+        let rating = row::rating(row, &self.keys, request.desk)?;
         let score = Score::try_from(row.int("low_score")?);
         let follow_up = FollowUp {
             id: FollowUpId::from_uuid(row.id("follow_id")?),

@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 
 /// What managers ask of the store.
 #[async_trait]
-pub trait Held: Send + Sync {
+pub trait HeldAnswers: Send + Sync {
     /// Answers that are kept and not counted, oldest first, after the given one.
     async fn held_answers(
         &self,
@@ -130,7 +130,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
 ];
 
 #[async_trait]
-impl Held for SqlStore {
+impl HeldAnswers for SqlStore {
     async fn held_answers(
         &self,
         desk: DeskId,
@@ -281,7 +281,7 @@ impl Inner {
         let Some(row) = tx.row(RATING, &keys).await? else {
             return Ok(None);
         };
-        let mut rating = row::rating(&row)?;
+        let mut rating = row::rating(&row, &self.keys, desk)?;
         let request = held.request;
         if rating.excluded.is_some() == excluded {
             return Ok(Some(Noted { rating, request }));

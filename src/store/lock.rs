@@ -247,15 +247,16 @@ impl Inner {
             row = self.answered_row(tx, find, provider_id).await?;
         }
         let Some(row) = row else { return Ok(None) };
+        let held = self.held(&row)?;
         Ok(Some(Answered {
-            held: self.held(&row)?,
-            answers: super::desks::settings(&row)?.answers,
+            answers: super::desks::settings(&row, &self.keys, held.request.desk)?.answers,
             rating: if row.int("score")? == 0 {
                 None
             } else {
-                Some(row::rating(&row)?)
+                Some(row::rating(&row, &self.keys, held.request.desk)?)
             },
             repeated: row.int("repeated")? > 0,
+            held,
         }))
     }
 

@@ -46,6 +46,7 @@ mod lock;
 mod look;
 mod outbox;
 mod past;
+mod people;
 mod read;
 mod ready;
 mod record;
@@ -53,6 +54,7 @@ mod reply;
 mod rollup;
 mod row;
 mod rulings;
+mod seal;
 mod server;
 mod settle;
 mod shared;
@@ -75,9 +77,12 @@ pub use calls::{
 pub use comments::{CommentFilter, Comments};
 pub use error::{StoreError, StoreErrorKind};
 pub use follow::{FollowUps, Followed};
-pub use held::{Held, HeldAnswer, Note, Noted, Release};
+pub use held::{HeldAnswer, HeldAnswers, Note, Noted, Release};
 pub use keyring::{KeyRing, KeyRingError};
 pub use outbox::{Behind, Keeping, Outbox};
+pub use people::{
+    Erased, Forgotten, Held, HeldReply, Lifted, OptOutCursor, OptOutPage, People, Resealed,
+};
 pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
 pub use subscriptions::{Subscriptions, WebhookChange};
@@ -121,12 +126,13 @@ pub trait Store:
     Comments
     + Rulings
     + Views
-    + Held
+    + HeldAnswers
     + Outbox
     + Subscriptions
     + Tries
     + Summaries
     + FollowUps
+    + People
     + Send
     + Sync
 {

@@ -125,8 +125,7 @@ impl Inner {
             .database
             .row(super::reply::RATING, &keys)
             .await?
-            .as_ref()
-            .map(row::rating)
+            .map(|row| row::rating(&row, &self.keys, request.desk))
             .transpose()?;
         Ok((request, rating))
     }
@@ -207,7 +206,10 @@ impl Inner {
             None => self.database.rows(RATINGS, &values).await?,
         };
         rows.iter()
-            .map(|row| Ok((row::rating(row)?, row::request(row, &self.keys)?)))
+            .map(|row| {
+                let request = row::request(row, &self.keys)?;
+                Ok((row::rating(row, &self.keys, desk)?, request))
+            })
             .collect()
     }
 

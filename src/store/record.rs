@@ -1,5 +1,7 @@
 //! What every step of a request's life does: weigh evidence, save the row, write the event.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::StoreError;
 use super::bulk::{Insert, insert, owned};
 use super::dialect::{Sql, Value};
@@ -7,10 +9,11 @@ use super::lock::Held;
 use super::row::{place, reason_word};
 use super::sql::Inner;
 use super::tx::Tx;
-use crate::domain::contact::Address;
+use crate::domain::contact::{Address, AddressKind};
 use crate::domain::delivery::{DeliveryState, Evidence, Position, Step, step};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{DeskId, EventId, RequestId};
+use crate::domain::opt_out::Origin;
 use crate::domain::rating::Score;
 use crate::domain::request::{Channel, Request, State};
 use crate::domain::statistics::answer_bucket;
@@ -212,7 +215,7 @@ impl Inner {
                 request.desk,
                 &request.channel,
                 &request.contact.address,
-                "provider",
+                Origin::Provider,
                 now,
             )
             .await?;
@@ -262,7 +265,7 @@ impl Inner {
         now: Timestamp,
     ) {
         let event = Event {
-            id: EventId::new(now, self.random()),
+            id: EventId::new(now, in_order(self.random())),
             desk: request.desk,
             request: request.id,
             kind,
@@ -285,6 +288,32 @@ impl Inner {
         push(tx, &event, &detail);
     }
 
+    /// Writes an event that is about no request: a desk's own change of its opt-outs.
+    pub(super) fn emit_about(
+        &self,
+        tx: &mut Tx,
+        desk: DeskId,
+        channel: &Channel,
+        kind: EventKind,
+        now: Timestamp,
+    ) {
+        let event = Event {
+            id: EventId::new(now, in_order(self.random())),
+            desk,
+            request: RequestId::from_uuid(uuid::Uuid::nil()),
+            kind,
+            at: now,
+            channel: channel.clone(),
+            touchpoint: String::new(),
+            entered: 0,
+            reason: None,
+            score: None,
+            elapsed_ms: None,
+            before: None,
+        };
+        push(tx, &event, &[]);
+    }
+
     /// A wish between two addresses, which counts for every desk.
     pub(super) async fn opt_out(
         &self,
@@ -294,7 +323,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let mut tx = self.database.begin().await?;
         let nobody = DeskId::from_uuid(uuid::Uuid::nil());
-        self.put_opt_out(&mut tx, nobody, channel, address, "reply", now)
+        self.put_opt_out(&mut tx, nobody, channel, address, Origin::Reply, now)
             .await?;
         tx.commit().await
     }
@@ -321,16 +350,22 @@ impl Inner {
         desk: DeskId,
         channel: &Channel,
         address: &Address,
-        origin: &'static str,
+        origin: Origin,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        // Nobody: the person was erased meanwhile.
+        if address.kind() == AddressKind::None {
+            return Ok(());
+        }
         let hash = self.address_hash(address);
+        let contact = self.sealed_opt_out(desk, &hash, address, "");
         let values = [
             Value::Id(desk.uuid()),
             Value::Text(channel.as_str()),
             Value::Bytes(&hash),
-            Value::Text(origin),
+            Value::Text(origin.as_str()),
             Value::Int(now.as_millis()),
+            Value::Bytes(&contact),
         ];
         tx.execute(super::reply::OPT_OUT, &values).await?;
         Ok(())
@@ -381,7 +416,34 @@ fn push(tx: &mut Tx, event: &Event, detail: &[u8]) {
     ]));
 }
 
+/// Events of one millisecond have identifiers in the order in which they were made here, so that a stream tells them in that order.
+fn in_order(mut random: [u8; 10]) -> [u8; 10] {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let [a, b, c, d] = MADE.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    // The version takes the first 4 of these 80 bits, and the variant the 17th and 18th.
+    let counted = [a << 2 | b >> 6, b << 2 | c >> 6, c & 0x3f, d];
+    random[..4].copy_from_slice(&counted);
+    random
+}
+
 /// A text that no resolution can be: resolutions hold no control characters.
 pub(super) fn free_slot(id: RequestId) -> String {
     format!("\u{1}{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_one_millisecond_are_in_the_order_in_which_they_were_made() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let made: Vec<EventId> = (0..1_000)
+            .map(|n: u16| EventId::new(now, in_order([n.to_le_bytes()[0]; 10])))
+            .collect();
+        assert!(made.is_sorted());
+        let mut once = made.clone();
+        once.dedup();
+        assert_eq!(once.len(), made.len());
+    }
 }

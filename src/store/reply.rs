@@ -13,6 +13,7 @@ use super::{Find, NewReply, Replied, StoreError, Tap};
 use crate::domain::delivery::{DeliveryState, Evidence};
 use crate::domain::event::{COMMENTED, EventKind};
 use crate::domain::id::{DeskId, RatingId, ReplyId};
+use crate::domain::opt_out::Origin;
 use crate::domain::rating::{Grade, Rating, Score};
 use crate::domain::reply::{Effect, ReplyKind, Understood, effect};
 use crate::domain::request::{Request, State};
@@ -48,13 +49,14 @@ const CHANGE_RATING: Sql = Sql::both(
     "update ratings set score = $3, comment = $4, changed_at = $5 where desk_id = $1 and id = $2",
 );
 pub(super) const OPT_OUT: Sql = Sql::both(
-    "insert into opt_outs (desk_id, channel, address_hash, origin, at) values ($1, $2, $3, $4, $5) \
+    "insert into opt_outs (desk_id, channel, address_hash, origin, at, contact) values ($1, $2, $3, $4, $5, $6) \
      on conflict (desk_id, channel, address_hash) do update set \
-     at = case when excluded.at > opt_outs.at then excluded.at else opt_outs.at end",
+     at = case when excluded.at > opt_outs.at then excluded.at else opt_outs.at end, origin = excluded.origin, \
+     contact = case when length(opt_outs.contact) = 0 then excluded.contact else opt_outs.contact end",
 );
 /// A wish to be asked again lifts what was said before it, and nothing that was said since.
 pub(super) const OPT_IN: Sql = Sql::both(
-    "delete from opt_outs where address_hash = $1 and channel = $2 and desk_id in ($3, $4) and at <= $5",
+    "delete from opt_outs where address_hash = $1 and channel in ($2, '*') and desk_id in ($3, $4) and at <= $5",
 );
 /// When the first attempt began that may have reached the contact.
 const ASKED_AT: Sql = Sql::both(
@@ -241,7 +243,8 @@ impl Inner {
                     Find::Link(_) | Find::Attempt(_) | Find::Request(..) => held.request.desk,
                 };
                 let address = held.request.contact.address.clone();
-                self.put_opt_out(tx, desk, &channel, &address, "reply", said_at)
+                let origin = Origin::of_reply(new.reply.kind, &new.reply.provider_id);
+                self.put_opt_out(tx, desk, &channel, &address, origin, said_at)
                     .await?;
                 // Whoever wants no message is not waited for either.
                 let entered = if held.request.state.admits(State::Cancelled) {
@@ -308,6 +311,7 @@ impl Inner {
         };
         let entered = held.enter(State::Answered, now);
         held.call_off();
+        let sealed = self.sealed_comment(held.request.desk, &rating);
         // An answer through a link may be to an ask that failed, while a newer one is open between the two addresses.
         self.listen(tx, held).await?;
         held.listen_until = now.plus_millis(window_ms);
@@ -317,7 +321,7 @@ impl Inner {
             Value::Id(rating.request.uuid()),
             Value::Int(rating.score.into()),
             Value::Text(rating.grade.as_str()),
-            Value::Text(&rating.comment),
+            Value::Text(&sealed),
             Value::Int(answered_at.as_millis()),
             Value::Int(now.as_millis()),
             Value::Int(rating.elapsed_ms),
@@ -367,11 +371,12 @@ impl Inner {
             words.clone_into(&mut rating.comment);
         }
         rating.changed_at = now;
+        let comment = self.sealed_comment(request.desk, &rating);
         let values = [
             Value::Id(request.desk.uuid()),
             Value::Id(rating.id.uuid()),
             Value::Int(rating.score.into()),
-            Value::Text(&rating.comment),
+            Value::Text(&comment),
             Value::Int(now.as_millis()),
         ];
         if tx.execute(CHANGE_RATING, &values).await? != 1 {

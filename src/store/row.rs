@@ -74,22 +74,34 @@ pub(super) fn reason(row: &Row) -> Result<Option<Suppression>, StoreError> {
     })
 }
 
+/// The person of a request; nobody if it was erased.
+pub(super) fn contact(
+    keys: &KeyRing,
+    desk: DeskId,
+    id: RequestId,
+    sealed: &[u8],
+) -> Result<Contact, StoreError> {
+    if sealed.is_empty() {
+        return Ok(Contact {
+            address: Address::none(),
+            id: String::new(),
+            name: String::new(),
+        });
+    }
+    let plain = keys.open(&place("requests.contact", desk, id.uuid()), sealed)?;
+    serde_json::from_slice(&plain).map_err(|error| StoreError::Corrupt(format!("contact: {error}")))
+}
+
 pub(super) fn request(row: &Row, keys: &KeyRing) -> Result<Request, StoreError> {
     let desk = DeskId::from_uuid(row.id("desk_id")?);
     let id = RequestId::from_uuid(row.id("id")?);
     let sealed = row.bytes("contact")?;
-    let contact = if sealed.is_empty() {
-        Contact {
-            address: Address::none(),
-            id: String::new(),
-            name: String::new(),
-        }
-    } else {
-        let plain = keys.open(&place("requests.contact", desk, id.uuid()), &sealed)?;
-        serde_json::from_slice(&plain)
-            .map_err(|error| StoreError::Corrupt(format!("contact: {error}")))?
-    };
-    let mail = row.text("mail")?;
+    let contact = contact(keys, desk, id, &sealed)?;
+    let mail = keys.open_text(&place("requests.mail", desk, id.uuid()), row.text("mail")?)?;
+    let metadata = keys.open_text(
+        &place("requests.metadata", desk, id.uuid()),
+        row.text("metadata")?,
+    )?;
     let context = row.text("context")?;
     let attribution = Attribution {
         agent: Agent {
@@ -121,7 +133,7 @@ pub(super) fn request(row: &Row, keys: &KeyRing) -> Result<Request, StoreError> 
         } else {
             Some(json(&mail, "mail")?)
         },
-        metadata: json(&row.text("metadata")?, "metadata")?,
+        metadata: json(&metadata, "metadata")?,
         state: word(row, "state", State::parse)?,
         reason: reason(row)?,
         history: History {
@@ -184,14 +196,16 @@ pub(super) fn attempt(row: &Row) -> Result<Attempt, StoreError> {
     })
 }
 
-pub(super) fn rating(row: &Row) -> Result<Rating, StoreError> {
+/// A rating of a desk.
+pub(super) fn rating(row: &Row, keys: &KeyRing, desk: DeskId) -> Result<Rating, StoreError> {
+    let id = row.id("rating_id")?;
     Ok(Rating {
-        id: RatingId::from_uuid(row.id("rating_id")?),
+        id: RatingId::from_uuid(id),
         request: RequestId::from_uuid(row.id("request_id")?),
         score: Score::try_from(row.int("score")?)
             .map_err(|error| StoreError::Corrupt(format!("score: {error}")))?,
         grade: word(row, "grade", Grade::parse)?,
-        comment: row.text("comment")?,
+        comment: keys.open_text(&place("ratings.comment", desk, id), row.text("comment")?)?,
         answered_at: instant(row, "rated_at")?,
         changed_at: instant(row, "changed_at")?,
         elapsed_ms: row.int("elapsed_ms")?,

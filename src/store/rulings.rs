@@ -74,10 +74,9 @@ impl Inner {
         desk: DeskId,
         settings: &DeskSettings,
     ) -> Result<bool, StoreError> {
-        let json = serde_json::to_string(settings)
-            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let sealed = self.sealed_settings(desk, settings)?;
         let mut tx = self.database.begin().await?;
-        let values = [Value::Id(desk.uuid()), Value::Text(&json)];
+        let values = [Value::Id(desk.uuid()), Value::Text(&sealed)];
         let touched = tx.execute(SAVE, &values).await?;
         tx.commit().await?;
         Ok(touched == 1)

@@ -123,6 +123,7 @@ impl SqlStore {
             super::rollup::STATEMENTS,
             super::summary::STATEMENTS,
             super::follow::STATEMENTS,
+            &super::people::statements(),
         ]
         .concat()
     }

@@ -274,7 +274,10 @@ story!(
             assert_eq!(answer.status, 202, "{answer:?}");
             let given = answer.json();
             let id = given["id"].as_str().unwrap().to_owned();
-            let link = stage.app.journey.mint.link(id.parse().unwrap());
+            let link = stage.app.journey.mint.link(
+                id.parse().unwrap(),
+                onefive::domain::token::LinkLength::Full,
+            );
             if channel == "chat" {
                 assert_eq!(given["token"], json!(link));
                 assert!(

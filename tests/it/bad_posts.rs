@@ -187,7 +187,12 @@ story!(
         stage.deliver().await;
         stage.pass(60);
         let mint = &stage.app.journey.mint;
-        let link = |at: usize| mint.link(ids[at]["id"].as_str().unwrap().parse().unwrap());
+        let link = |at: usize| {
+            mint.link(
+                ids[at]["id"].as_str().unwrap().parse().unwrap(),
+                onefive::domain::token::LinkLength::Full,
+            )
+        };
         let (token, other) = (link(0), link(1));
         let view = mint.view(&token, stage.now(), [7; 8]);
         let foreign = mint.view(&other, stage.now(), [7; 8]);

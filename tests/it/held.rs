@@ -1,6 +1,7 @@
 //! Answers that no person is known to have given: kept, listed, released by a manager, or counted where the desk says so.
 
 use ::http::Method;
+use onefive::domain::token::LinkLength;
 use serde_json::{Value, json};
 
 use crate::story;
@@ -14,7 +15,11 @@ async fn asked(stage: &Stage, conversation: &str) -> (String, String) {
     let id = stage.ask("email", &to, conversation).await;
     assert_eq!(stage.deliver().await, 1);
     stage.pass(60);
-    let token = stage.app.journey.mint.link(id.parse().unwrap());
+    let token = stage
+        .app
+        .journey
+        .mint
+        .link(id.parse().unwrap(), LinkLength::Full);
     (id, format!("{}/r/{token}", stage.url))
 }
 

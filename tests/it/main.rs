@@ -12,8 +12,6 @@
     reason = "tests are told by the environment where the real parts are"
 )]
 
-mod support;
-
 mod api;
 mod api_keys;
 mod api_lists;
@@ -22,8 +20,10 @@ mod bad_input;
 mod bad_posts;
 mod bounds;
 mod browser;
+mod canary;
 mod chat;
 mod cli;
+mod contacts;
 mod contract;
 mod crash;
 mod decisions;
@@ -33,17 +33,28 @@ mod email;
 mod email_back;
 mod email_bounce;
 mod email_tls;
+mod events;
 mod exclude;
 mod faults;
 mod follow_ups;
 mod held;
 mod hooks;
 mod limits;
+mod nats;
+mod opt_outs;
 mod prometheus;
+mod rate_limits;
 mod reconcile;
+mod remote_write;
+mod retention;
+mod rotation;
 mod scanner;
 mod scanner_orders;
 mod simulation;
 mod sms;
+mod sse;
 mod summary;
+mod support;
 mod voice;
+mod webhooks;
+mod webhooks_live;

@@ -1,6 +1,7 @@
 //! Machines at a link: what they leave behind, and people who must not be taken for them.
 
 use http::Method;
+use onefive::domain::token::LinkLength;
 use serde_json::json;
 
 use crate::story;
@@ -14,7 +15,11 @@ async fn asked(stage: &Stage, conversation: &str) -> (String, String) {
     let to = format!("{}@example.com", conversation.to_lowercase());
     let id = stage.ask("email", &to, conversation).await;
     assert_eq!(stage.deliver().await, 1);
-    let token = stage.app.journey.mint.link(id.parse().unwrap());
+    let token = stage
+        .app
+        .journey
+        .mint
+        .link(id.parse().unwrap(), LinkLength::Full);
     (id, format!("{}/r/{token}", stage.url))
 }
 

@@ -4,6 +4,7 @@ use crate::story;
 use crate::support::database::Database;
 use crate::support::stage::Stage;
 use crate::support::surfer::{BROWSER, DISGUISE, Page, Surfer};
+use onefive::domain::token::LinkLength;
 
 /// What happens next.
 #[derive(Debug, Clone, Copy)]
@@ -200,7 +201,11 @@ story!(
                 let id = stage.ask("email", &to, &format!("T-{n}-{keeps}")).await;
                 stage.deliver().await;
                 stage.pass(15);
-                let token = stage.app.journey.mint.link(id.parse().unwrap());
+                let token = stage
+                    .app
+                    .journey
+                    .mint
+                    .link(id.parse().unwrap(), LinkLength::Full);
                 let mut scene = Scene {
                     stage: &stage,
                     url: format!("{}/r/{token}", stage.url),

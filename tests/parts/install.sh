@@ -9,6 +9,8 @@ debian_parts=(
     /usr/bin/prometheus                 prometheus
     /usr/bin/promtool                   prometheus
     /usr/sbin/haproxy                   haproxy
+    /usr/sbin/nats-server               nats-server
+    /usr/bin/victoria-metrics           victoria-metrics
     /usr/bin/chromium                   chromium
     /usr/bin/chromedriver               chromium-driver
     /usr/lib/python3/dist-packages/aiosmtpd python3-aiosmtpd

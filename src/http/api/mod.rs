@@ -9,17 +9,23 @@ use crate::domain::time::Timestamp;
 
 mod columnar;
 mod comments;
+mod contacts;
 mod decisions;
+mod deliveries;
 mod desk;
 mod events;
 mod exports;
 mod follow_ups;
 mod held;
+mod import;
+mod opt_outs;
+mod people;
 mod questions;
 mod ratings;
 mod requests;
 mod summary;
 mod view;
+mod webhook_view;
 mod webhooks;
 
 pub use events::Readers;
@@ -46,8 +52,6 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         ))
         .routes(routes!(webhooks::test))
         .routes(routes!(webhooks::rotate))
-        .routes(routes!(webhooks::replay))
-        .routes(routes!(webhooks::deliveries))
         .routes(routes!(summary::summary))
         .routes(routes!(summary::compare))
         .routes(routes!(summary::agents))
@@ -55,6 +59,12 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(follow_ups::take))
         .routes(routes!(follow_ups::told))
         .routes(routes!(follow_ups::close))
+        .routes(routes!(deliveries::replay))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(opt_outs::list))
+        .routes(routes!(import::import))
+        .routes(routes!(opt_outs::one, opt_outs::put, opt_outs::remove))
+        .routes(routes!(contacts::export, contacts::erase))
 }
 
 /// The most entries of one page.

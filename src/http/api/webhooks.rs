@@ -1,24 +1,18 @@
 //! `/v1/webhooks`: the addresses that a desk wants its events sent to.
 
-#![expect(
-    unused_qualifications,
-    reason = "the macro that documents a path writes its parameters' type twice"
-)]
-
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::{cursor, limit};
+use super::webhook_view::{DeliveryView, Rotated, WebhookList, WebhookView};
 use crate::domain::desk::Scope;
 use crate::domain::event::EventKind;
 use crate::domain::id::WebhookId;
-use crate::domain::time::Timestamp;
-use crate::domain::webhook::{Delivery, Webhook, WebhookState};
+use crate::domain::webhook::WebhookState;
 use crate::http::error::Problem;
 use crate::http::{Doors, Path, body};
 use crate::journey::WebhookError;
@@ -48,138 +42,6 @@ pub(super) struct Wish {
 
 const fn yes() -> bool {
     true
-}
-
-/// A webhook.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct WebhookView {
-    /// Its identifier.
-    #[schema(example = "whk_019a3f0c7d5b7c0e9d8a5b6c7d8e9f01")]
-    id: String,
-    /// Where events are sent.
-    url: String,
-    /// The types of events that are sent; all if none are named.
-    types: Vec<&'static str>,
-    /// Your own words for it.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    description: String,
-    /// `enabled`, or why it is not used: `off` (by you), `gone` (it answered 410), `failing` (it took nothing for five days).
-    state: &'static str,
-    /// Everything up to this place of the stream was tried at least once.
-    tried: i64,
-    /// Tries that failed in a row.
-    failures: i64,
-    /// Until when it is left alone because it fails.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    paused_until: Option<Timestamp>,
-    /// Until when the secret before the present one goes on signing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    previous_secret_until: Option<Timestamp>,
-    /// When it was made.
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    /// The secret that signs; shown once, when the webhook is made or its secret is rotated.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")]
-    secret: Option<String>,
-}
-
-impl WebhookView {
-    fn new(webhook: &Webhook, now: Timestamp) -> Self {
-        let future = |at: Timestamp| (at > now).then_some(at);
-        Self {
-            id: webhook.id.to_string(),
-            url: webhook.url.clone(),
-            types: webhook.kinds.iter().map(|kind| kind.as_str()).collect(),
-            description: webhook.description.clone(),
-            state: webhook.state.as_str(),
-            tried: webhook.mark,
-            failures: webhook.health.failures,
-            paused_until: future(webhook.health.open_until),
-            previous_secret_until: future(webhook.old_until),
-            created_at: webhook.created_at,
-            secret: None,
-        }
-    }
-}
-
-/// The webhooks of a desk.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct WebhookList {
-    /// The webhooks, oldest first.
-    items: Vec<WebhookView>,
-}
-
-/// One try to send an event.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DeliveryView {
-    /// The event; the `webhook-id` of the call.
-    event: String,
-    /// Its type.
-    #[serde(rename = "type")]
-    kind: String,
-    /// Which try it was, from 1.
-    attempt: i64,
-    /// When it began.
-    #[schema(value_type = String, format = DateTime)]
-    at: Timestamp,
-    /// The status that came back; 0 if none did.
-    status: i64,
-    /// Milliseconds until then.
-    ms: i64,
-    /// The class of the failure, absent if the event was taken: `address_refused`, `resolve`, `connect`, `timeout`, `broken`,
-    /// `redirect`, `busy` (429 or 5xx), `refused` (another status), `gone` (410).
-    #[serde(skip_serializing_if = "String::is_empty")]
-    error: String,
-}
-
-impl From<Delivery> for DeliveryView {
-    fn from(delivery: Delivery) -> Self {
-        Self {
-            event: delivery.event.to_string(),
-            kind: delivery.kind,
-            attempt: delivery.attempt,
-            at: delivery.at,
-            status: delivery.status,
-            ms: delivery.elapsed_ms,
-            error: delivery.error,
-        }
-    }
-}
-
-/// A page of tries.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DeliveryPage {
-    /// The tries, newest first. They are kept for seven days.
-    items: Vec<DeliveryView>,
-    /// The cursor of the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-}
-
-/// From where events are sent again: one of the two.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Replay {
-    /// Everything behind this place of the stream: the `seq` of the last event that you have, or 0 for all that is kept.
-    #[schema(minimum = 0)]
-    after: Option<i64>,
-    /// Everything that happened at or after this instant.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    since: Option<Timestamp>,
-}
-
-/// A secret that has just begun to sign.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Rotated {
-    /// The new secret; shown once.
-    #[schema(example = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")]
-    secret: String,
-    /// Until when the one before it goes on signing beside it.
-    #[schema(value_type = String, format = DateTime)]
-    previous_secret_until: Timestamp,
 }
 
 impl From<WebhookError> for Problem {
@@ -402,107 +264,6 @@ pub(super) async fn rotate(
     Ok(Json(rotated).into_response())
 }
 
-/// Send events again
-///
-/// Everything from there on is sent again, as far as it is kept (seven days unless configured otherwise), with the same identifiers.
-#[utoipa::path(
-    post, path = "/v1/webhooks/{id}/replay", tag = "webhooks", request_body = Replay,
-    params(("id" = String, Path, description = "`whk_…`")),
-    responses(
-        (status = 202, body = WebhookView),
-        (status = 400, description = "A field cannot be used", body = Problem),
-        (status = 401, description = "No valid key", body = Problem),
-        (status = 403, description = "The key lacks the scope `admin`", body = Problem),
-        (status = 404, description = "There is no such webhook of this desk", body = Problem),
-        (status = 503, description = "Try again later", body = Problem),
-    )
-)]
-pub(super) async fn replay(
-    State(doors): State<Doors>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-    raw: Body,
-) -> Result<Response, Problem> {
-    let desk = doors.caller(&headers, Scope::Admin).await?;
-    let id = named(&id)?;
-    body::expect_type(&headers, "application/json")?;
-    let replay: Replay = body::json(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
-    let store = &doors.journey.store;
-    let head = store.head(desk.id).await?;
-    let after = match (replay.after, replay.since) {
-        (Some(after), None) if (0..=head).contains(&after) => after,
-        (Some(_), None) => {
-            let message = format!("must be from 0 to {head}, the last event there is");
-            return Err(Problem::field("after", message));
-        }
-        (None, Some(since)) => store.place_before(desk.id, since).await?,
-        (None, None) | (Some(_), Some(_)) => {
-            let message = "must be given, or `since`, but not both";
-            return Err(Problem::field("after", message));
-        }
-    };
-    if !store.rewind_webhook(desk.id, id, after).await? {
-        return Err(Problem::not_found());
-    }
-    let now = doors.journey.clock.now();
-    let found = store.webhook(desk.id, id, now).await?;
-    let (webhook, _) = found.ok_or_else(Problem::not_found)?;
-    let view = WebhookView::new(&webhook, now);
-    Ok((StatusCode::ACCEPTED, Json(view)).into_response())
-}
-
-/// Which tries.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
-    /// The `next` of an earlier page.
-    cursor: Option<String>,
-    /// Entries on the page: 1 to 200, 50 if not given.
-    limit: Option<String>,
-}
-
-/// What was tried, newest first
-#[utoipa::path(
-    get, path = "/v1/webhooks/{id}/deliveries", tag = "webhooks",
-    params(("id" = String, Path, description = "`whk_…`"), Wanted),
-    responses(
-        (status = 200, body = DeliveryPage),
-        (status = 400, description = "A parameter cannot be used", body = Problem),
-        (status = 401, description = "No valid key", body = Problem),
-        (status = 403, description = "The key lacks the scope `admin`", body = Problem),
-        (status = 404, description = "There is no such webhook of this desk", body = Problem),
-        (status = 503, description = "Try again later", body = Problem),
-    )
-)]
-pub(super) async fn deliveries(
-    State(doors): State<Doors>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, Problem> {
-    let desk = doors.caller(&headers, Scope::Admin).await?;
-    let id = named(&id)?;
-    let Query(wanted) =
-        wanted.map_err(|error| Problem::new("invalid_parameter", error.body_text()))?;
-    let limit = limit(wanted.limit.as_deref())?;
-    let before = cursor(wanted.cursor.as_deref())?;
-    let store = &doors.journey.store;
-    let now = doors.journey.clock.now();
-    if store.webhook(desk.id, id, now).await?.is_none() {
-        return Err(Problem::not_found());
-    }
-    let mut tries = store
-        .webhook_deliveries(desk.id, id, before, limit + 1)
-        .await?;
-    let more = i64::try_from(tries.len()).unwrap_or(0) > limit;
-    tries.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = tries.last().filter(|_| more);
-    let next = next.map(|delivery| delivery.id.simple().to_string());
-    let items = tries.into_iter().map(DeliveryView::from).collect();
-    Ok(Json(DeliveryPage { items, next }).into_response())
-}
-
 async fn wish(doors: &Doors, headers: &HeaderMap, raw: Body) -> Result<Wish, Problem> {
     body::expect_type(headers, "application/json")?;
     let wish: Wish = body::json(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
@@ -545,6 +306,6 @@ pub(super) fn kinds(words: &[String]) -> Result<Vec<EventKind>, Problem> {
     Ok(kinds)
 }
 
-fn named(id: &str) -> Result<WebhookId, Problem> {
+pub(super) fn named(id: &str) -> Result<WebhookId, Problem> {
     id.parse().map_err(|_| Problem::not_found())
 }

@@ -54,7 +54,7 @@ pub(super) async fn post(
     let posted = body::read(raw, body::SMALL, doors.body_deadline).await?;
     let journey = &doors.journey;
     if is_one_click(&posted) {
-        return Ok(match journey.opt_out_by_link(&token).await? {
+        return Ok(match journey.opt_out_by_link(&token, true).await? {
             Some(opened) => html(StatusCode::OK, render(&doors, &token, &opened, "", true)),
             None => not_found(&doors),
         });

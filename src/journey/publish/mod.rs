@@ -29,11 +29,12 @@ use samples::Pushing;
 
 use feed::Heads;
 pub use feed::Reader;
-pub use webhooks::WebhookError;
+pub use subscribe::WebhookError;
 
 mod feed;
 mod samples;
 mod streams;
+mod subscribe;
 mod webhooks;
 
 /// Events that get their places in one transaction: small enough not to hold up a reply.

@@ -12,15 +12,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use crate::clock::random;
-use crate::domain::desk::Desk;
-use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, EventId, WebhookId};
-use crate::domain::notice::{Notice, Recorded, TEST_KIND};
+use crate::domain::notice::{Notice, Recorded};
 use crate::domain::time::Timestamp;
-use crate::domain::trigger::FieldError;
 use crate::domain::webhook::{
-    Delivery, Gate, Health, RETRIES_MAX, Tried, Webhook, WebhookSecret, WebhookState, check_url,
-    retry_after,
+    Delivery, Gate, RETRIES_MAX, Tried, WebhookSecret, WebhookState, retry_after,
 };
 use crate::journey::Journey;
 use crate::sink::{Call, Called, Post};
@@ -34,126 +30,25 @@ const TURN: usize = 50;
 /// Webhooks that are looked for at once.
 const BUSY: i64 = 200;
 
-/// Why a webhook is not made, changed or tested.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum WebhookError {
-    /// A field cannot be used.
-    #[error("`{}` {}", .0.field, .0.message)]
-    Field(FieldError),
-    /// The desk has as many as it may have.
-    #[error("the desk has as many webhooks as it may have")]
-    TooMany,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// An event on its way to a webhook.
-struct Outgoing {
-    seq: i64,
+pub(super) struct Outgoing {
+    pub(super) seq: i64,
     /// Which try it is, from 1.
-    attempt: i64,
-    event: EventId,
-    kind: &'static str,
-    at: Timestamp,
-    notice: Notice,
+    pub(super) attempt: i64,
+    pub(super) event: EventId,
+    pub(super) kind: &'static str,
+    pub(super) at: Timestamp,
+    pub(super) notice: Notice,
 }
 
 /// What came of one.
-struct Told {
-    seq: i64,
-    tried: Tried,
-    delivery: Delivery,
+pub(super) struct Told {
+    pub(super) seq: i64,
+    pub(super) tried: Tried,
+    pub(super) delivery: Delivery,
 }
 
 impl Journey {
-    /// Whether webhooks may have this address now.
-    pub async fn vet_webhook(&self, url: &str) -> Result<(), WebhookError> {
-        check_url(url).map_err(WebhookError::Field)?;
-        let Some(post) = &self.publishing.post else {
-            let field = FieldError::new("url", "cannot be called: there is no sink for webhooks");
-            return Err(WebhookError::Field(field));
-        };
-        let vetted = post.vet(url).await;
-        vetted.map_err(|message| WebhookError::Field(FieldError::new("url", message)))
-    }
-
-    /// Makes a webhook, from the present place of the stream on; the webhook, and the secret that signs for it.
-    pub async fn add_webhook(
-        &self,
-        desk: DeskId,
-        url: &str,
-        kinds: Vec<EventKind>,
-        description: &str,
-    ) -> Result<(Webhook, WebhookSecret), WebhookError> {
-        self.vet_webhook(url).await?;
-        let now = self.clock.now();
-        let webhook = Webhook {
-            desk,
-            id: WebhookId::new(now, random(self.entropy.as_ref())),
-            url: url.to_owned(),
-            kinds,
-            description: description.to_owned(),
-            state: WebhookState::Enabled,
-            mark: self.store.head(desk).await?,
-            health: Health::default(),
-            old_until: Timestamp::default(),
-            created_at: now,
-        };
-        let secret = self.new_secret();
-        if self.store.add_webhook(&webhook, &secret).await? {
-            Ok((webhook, secret))
-        } else {
-            Err(WebhookError::TooMany)
-        }
-    }
-
-    /// A secret that nobody knows yet.
-    pub fn new_secret(&self) -> WebhookSecret {
-        WebhookSecret::new(random::<32>(self.entropy.as_ref()).to_vec())
-    }
-
-    /// Sends a test to a webhook, whatever its state; what came of it. `None` if there is no such webhook.
-    pub async fn test_webhook(
-        &self,
-        desk: &Desk,
-        id: WebhookId,
-    ) -> Result<Option<Delivery>, StoreError> {
-        let now = self.clock.now();
-        let Some((webhook, secrets)) = self.store.webhook(desk.id, id, now).await? else {
-            return Ok(None);
-        };
-        let Some(post) = &self.publishing.post else {
-            return Ok(None);
-        };
-        let event = EventId::new(now, random(self.entropy.as_ref()));
-        let outgoing = Outgoing {
-            seq: 0,
-            attempt: 1,
-            event,
-            kind: TEST_KIND,
-            at: now,
-            notice: Notice::test(event, &desk.slug, now),
-        };
-        let told = self
-            .call(post.as_ref(), &webhook.url, &secrets, outgoing)
-            .await;
-        let tries = WebhookTries {
-            desk: desk.id,
-            id,
-            // A test moves nothing: how the address does is what events show.
-            from: webhook.mark,
-            to: webhook.mark,
-            health: webhook.health,
-            state: webhook.state,
-            settled: Vec::new(),
-            again: Vec::new(),
-            log: vec![told.delivery.clone()],
-        };
-        self.store.record_tries(&tries).await?;
-        Ok(Some(told.delivery))
-    }
-
     /// One round: begins to tell every webhook that has something to be told and is not being told already.
     pub(in crate::journey) async fn tell_webhooks(&self) -> Result<(), StoreError> {
         for (desk, id) in self.store.busy_webhooks(self.clock.now(), BUSY).await? {
@@ -323,7 +218,7 @@ impl Journey {
         told.into_iter().flatten().collect()
     }
 
-    async fn call(
+    pub(super) async fn call(
         &self,
         post: &dyn Post,
         url: &str,

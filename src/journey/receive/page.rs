@@ -4,6 +4,7 @@ use crate::channel::{self, Carriage};
 use crate::clock::random;
 use crate::domain::desk::Desk;
 use crate::domain::grade::{self, Facts, Proof, Sign};
+use crate::domain::opt_out::{ONE_CLICK, PAGE};
 use crate::domain::rating::{Grade, Rating, Score, clean_comment};
 use crate::domain::reply::{Reply, ReplyKind, Understood};
 use crate::domain::request::Request;
@@ -23,6 +24,8 @@ pub struct Opened {
     pub rating: Option<Rating>,
     /// Whether the contact may still correct or add words.
     pub can_correct: bool,
+    /// The link is worn out: it says that it is closed, and of nobody anything.
+    pub over: bool,
 }
 
 /// A page as it is shown to one client.
@@ -88,6 +91,8 @@ struct Weighed {
     client: Client,
     signs: Vec<&'static Sign>,
     window_ms: i64,
+    /// The link is worn out.
+    over: bool,
 }
 
 impl Journey {
@@ -98,13 +103,29 @@ impl Journey {
             return Ok(None);
         };
         let desk = self.desk_of(&request).await?;
-        let can_correct = self.left_ms(&desk, rating.as_ref()) >= 0 && rating.is_some();
+        let over = self.is_over(&request);
+        let can_correct = !over && self.left_ms(&desk, rating.as_ref()) >= 0 && rating.is_some();
+        let (request, rating) = if over {
+            (worn_out(request), None)
+        } else {
+            (request, rating)
+        };
         Ok(Some(Opened {
             request,
             desk,
             rating,
             can_correct,
+            over,
         }))
+    }
+
+    /// Whether the time of a request's link is over: it has ended, the time for corrections is over, and some days more.
+    fn is_over(&self, request: &Request) -> bool {
+        let history = &request.history;
+        let ended = history.answered_at.or(history.ended_at);
+        let ended = ended.unwrap_or(request.expires_at);
+        let open = self.rules.correction_ms + self.rules.link_ms;
+        self.clock.now() > ended.plus_millis(open)
     }
 
     /// Milliseconds in which the contact may still correct the rating; below zero if none.
@@ -193,6 +214,12 @@ impl Journey {
         Ok(self.store.record_reached(find, now).await?.is_some())
     }
 
+    /// Whether the time of this link is over.
+    async fn is_worn_out(&self, token: &str) -> Result<bool, StoreError> {
+        let found = self.store.find(&Find::Link(TokenHash::of(token))).await?;
+        Ok(found.is_some_and(|(request, _)| self.is_over(&request)))
+    }
+
     /// Whether the token was handed out to a chat. One from a mail proves less: it has to go through its page.
     async fn is_chat(&self, token: &str) -> Result<bool, StoreError> {
         let found = self.store.find(&Find::Link(TokenHash::of(token))).await?;
@@ -209,6 +236,9 @@ impl Journey {
     ) -> Result<Pressed, PressError> {
         if !self.is_chat(token).await? {
             return Err(PressError::Unknown);
+        }
+        if self.is_worn_out(token).await? {
+            return Ok(closed());
         }
         let comment = clean_comment(comment);
         // Every press is a reply of its own: 4, then 5, then 4 again is a change of mind, not a repetition. The same
@@ -231,6 +261,9 @@ impl Journey {
     ) -> Result<Pressed, PressError> {
         let weighed = self.weigh(token, posted.view, posted.noticed, visitor);
         let weighed = weighed.await?;
+        if weighed.over {
+            return Ok(closed());
+        }
         let grade = grade::grade(posted.proof, &weighed.signs);
         let comment = clean_comment(posted.comment);
         let id = weighed.value.name();
@@ -283,6 +316,7 @@ impl Journey {
             value,
             client,
             signs,
+            over: self.is_over(&request),
             window_ms: self.rules.correction_ms,
         })
     }
@@ -311,12 +345,16 @@ impl Journey {
         }
     }
 
-    /// The contact of this link does not want to be asked, as a mail program says for them (RFC 8058). `None` if no request has
-    /// this link.
-    pub async fn opt_out_by_link(&self, token: &str) -> Result<Option<Opened>, StoreError> {
+    /// The contact of this link does not want to be asked. `None` if no request has this link. `one_click` says that the contact's mail program did it (RFC 8058) and not the page. A wish may come late: it is heard as
+    /// long as the person is known.
+    pub async fn opt_out_by_link(
+        &self,
+        token: &str,
+        one_click: bool,
+    ) -> Result<Option<Opened>, StoreError> {
         let reply = Reply {
             kind: ReplyKind::Click,
-            provider_id: "opt_out".to_owned(),
+            provider_id: if one_click { ONE_CLICK } else { PAGE }.to_owned(),
             raw: "opt out".to_owned(),
             grade: Grade::Tap,
             at: self.clock.now(),
@@ -353,7 +391,18 @@ impl Journey {
         if !grade::is_wish(proof, &signs) {
             return Ok(false);
         }
-        Ok(self.opt_out_by_link(token).await?.is_some())
+        Ok(self.opt_out_by_link(token, false).await?.is_some())
+    }
+}
+
+/// What a press comes to whose link is worn out.
+fn closed() -> Pressed {
+    Pressed {
+        rating: None,
+        taken: false,
+        held: false,
+        repeated: false,
+        view: String::new(),
     }
 }
 
@@ -374,4 +423,10 @@ fn pressed(
         rating: replied.rating,
         view,
     })
+}
+
+/// A request of which nothing is shown any more.
+fn worn_out(mut request: Request) -> Request {
+    request.attribution.agent.name.clear();
+    request
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::stage::{Stage, after, digit, words};
 use crate::domain::id::RatingId;
-use crate::store::{CommentFilter, Comments as _, Held as _, Note, Store as _};
+use crate::store::{CommentFilter, Comments as _, HeldAnswers as _, Note, Store as _};
 
 stories!(migrated: comments_come_newest_first_and_only_those_that_count);
 

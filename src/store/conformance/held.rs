@@ -11,7 +11,7 @@ use crate::domain::request::{Request, State};
 use crate::domain::time::Timestamp;
 use crate::domain::view::{ClientKey, View, ViewKind, ViewValue};
 use crate::store::{
-    Find, Held as _, NewReply, NewView, Note, Release, Replied, Store as _, Tap, Views as _,
+    Find, HeldAnswers as _, NewReply, NewView, Note, Release, Replied, Store as _, Tap, Views as _,
 };
 
 stories!(

@@ -84,6 +84,7 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
         Sql::both("select count(*) as n from webhook_retries"),
     ),
     ("webhooks", Sql::both("select count(*) as n from webhooks")),
+    ("walks", Sql::both("select count(*) as n from walks")),
 ];
 
 /// Which database.

@@ -122,6 +122,23 @@ impl Database {
         }
     }
 
+    /// Identifiers from the database itself: `select id from …`.
+    pub(crate) async fn ids(&self, sql: &'static str) -> Vec<uuid::Uuid> {
+        match self {
+            Self::Sqlite(folder) => {
+                let url = format!("sqlite:{}/onefive.db", folder.path().display());
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                let ids = sqlx::query_scalar(sql).fetch_all(&mut connection).await;
+                ids.unwrap()
+            }
+            Self::Postgres { url, .. } => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                let ids = sqlx::query_scalar(sql).fetch_all(&mut connection).await;
+                ids.unwrap()
+            }
+        }
+    }
+
     /// Changes the database past the service, for what only time on the database's own clock would do; how many rows.
     pub(crate) async fn execute(&self, sql: &'static str) -> u64 {
         match self {

@@ -1,6 +1,7 @@
 //! What every story needs: a running service with a clock to turn, a desk with a key, and the real parts around it.
 
 pub(crate) mod browser;
+pub(crate) mod daemon;
 pub(crate) mod database;
 pub(crate) mod faults;
 pub(crate) mod http;
@@ -10,9 +11,11 @@ pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 pub(crate) mod replica;
 pub(crate) mod returned;
 pub(crate) mod sandbox;
+pub(crate) mod sse;
 pub(crate) mod stage;
 pub(crate) mod surfer;
 pub(crate) mod twilio;

@@ -1,0 +1,346 @@
+//! Events have one place each in the stream of their desk, without a gap, whatever races; and none goes before it was told.
+
+use std::sync::Arc;
+
+use super::stage::{NOW, Stage, after, digit, parallel, words};
+use crate::domain::event::EventKind;
+use crate::domain::id::{DeskId, EventId, WebhookId};
+use crate::domain::notice::Notice;
+use crate::domain::time::Timestamp;
+use crate::domain::webhook::{Health, Tried, Webhook, WebhookSecret, WebhookState};
+use crate::store::dialect::{Database, Sql, Value};
+use crate::store::{
+    Keeping, Outbox as _, Store as _, Subscriptions as _, Tries as _, WebhookTries,
+};
+
+stories!(migrated:
+    places_follow_the_order_of_events_and_have_no_gap,
+    whoever_is_committed_late_gets_a_later_place,
+    two_relays_give_no_place_twice,
+    desks_have_streams_of_their_own,
+    an_event_keeps_the_words_that_came_with_it,
+    an_event_is_told_even_if_its_request_cannot_be_read,
+    old_events_go_once_they_are_folded_and_told_and_not_before,
+    a_retry_keeps_its_event,
+    what_nobody_takes_goes_in_the_end,
+    going_back_is_not_undone_by_what_was_under_way,
+);
+
+const DAY_MS: i64 = 86_400_000;
+const KEEPING: Keeping = Keeping {
+    keep_ms: 7 * DAY_MS,
+    longest_ms: 30 * DAY_MS,
+};
+
+/// Every event of the stage's desk that has a place.
+async fn stream(stage: &Stage) -> Vec<Notice> {
+    let events = stage.store.events(stage.desk, 0, 1_000).await.unwrap();
+    events.into_iter().map(Notice::of).collect()
+}
+
+/// Gives every event that is committed its place.
+async fn relay(stage: &Stage) {
+    while !stage.store.place_events(7).await.unwrap().is_empty() {}
+}
+
+async fn triggers(stage: &Stage, count: usize) {
+    for _ in 0..count {
+        stage.accept(stage.trigger()).await;
+    }
+}
+
+fn places(stream: &[Notice]) -> Vec<i64> {
+    stream.iter().map(|notice| notice.seq).collect()
+}
+
+async fn webhook(stage: &Stage) -> WebhookId {
+    let id = WebhookId::new(NOW, [7; 10]);
+    let webhook = Webhook {
+        desk: stage.desk,
+        id,
+        url: "https://desk.example.com/hook?token=secret".to_owned(),
+        kinds: vec![EventKind::RequestScheduled],
+        description: String::new(),
+        state: WebhookState::Enabled,
+        mark: 0,
+        health: Health::default(),
+        old_until: Timestamp::default(),
+        created_at: NOW,
+    };
+    let secret = WebhookSecret::new(vec![1; 32]);
+    assert!(stage.store.add_webhook(&webhook, &secret).await.unwrap());
+    id
+}
+
+/// What was tried of the events between two places: nothing failed but `again`.
+fn tries(stage: &Stage, id: WebhookId, (from, to): (i64, i64), again: &[i64]) -> WebhookTries {
+    WebhookTries {
+        desk: stage.desk,
+        id,
+        from,
+        to,
+        health: Health::default(),
+        state: WebhookState::Enabled,
+        settled: Vec::new(),
+        again: again.iter().map(|seq| (*seq, 1, after(5_000))).collect(),
+        log: Vec::new(),
+    }
+}
+
+async fn places_follow_the_order_of_events_and_have_no_gap(stage: Arc<Stage>) {
+    triggers(&stage, 20).await;
+    assert!(stream(&stage).await.is_empty());
+    let oldest = stage.store.oldest_unplaced().await.unwrap();
+    assert_eq!(oldest, Some(NOW));
+    relay(&stage).await;
+    let told = stream(&stage).await;
+    assert_eq!(places(&told), (1..=20).collect::<Vec<_>>());
+    assert!(told.is_sorted_by_key(|notice| notice.at));
+    assert_eq!(stage.store.oldest_unplaced().await.unwrap(), None);
+    assert_eq!(stage.store.head(stage.desk).await.unwrap(), 20);
+    let next = stage.store.events(stage.desk, 15, 3).await.unwrap();
+    let next: Vec<i64> = next.iter().map(|event| event.seq).collect();
+    assert_eq!(next, [16, 17, 18]);
+}
+
+/// A transaction that wrote its event before others and is committed after they were told.
+async fn whoever_is_committed_late_gets_a_later_place(stage: Arc<Stage>) {
+    // SQLite has one writer, so nobody can be late.
+    if !matches!(stage.store.inner.database, Database::Postgres(_)) {
+        return;
+    }
+    const INSERT: Sql = Sql::both(
+        "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, bucket, \
+         elapsed_ms, folded) values ($1, $2, $3, 'request.sent', $4, 'sms', '', 0, '', 0, -1, 0, 0)",
+    );
+    let early = EventId::new(NOW.plus_millis(-60_000), [1; 10]);
+    let mut late = stage.store.inner.database.begin().await.unwrap();
+    let values = [
+        Value::Id(stage.desk.uuid()),
+        Value::Id(early.uuid()),
+        Value::Id(uuid::Uuid::nil()),
+        Value::Int(NOW.as_millis() - 60_000),
+    ];
+    late.execute(INSERT, &values).await.unwrap();
+    triggers(&stage, 3).await;
+    relay(&stage).await;
+    assert_eq!(places(&stream(&stage).await), [1, 2, 3]);
+    late.commit().await.unwrap();
+    relay(&stage).await;
+    let told = stage.store.events(stage.desk, 3, 10).await.unwrap();
+    assert_eq!(told.len(), 1, "who was told of all three is told of it too");
+    assert_eq!((told[0].seq, told[0].id), (4, early));
+}
+
+async fn two_relays_give_no_place_twice(stage: Arc<Stage>) {
+    triggers(&stage, 60).await;
+    let other = Arc::new(stage.another(60_000).await);
+    let own = Arc::clone(&stage);
+    parallel(4, move |n| {
+        let (own, other) = (Arc::clone(&own), Arc::clone(&other));
+        async move {
+            loop {
+                let placed = match n % 2 {
+                    0 => own.store.place_events(7).await,
+                    _ => other.place_events(7).await,
+                };
+                // Who was not the first gives none of them a place.
+                if placed.is_ok_and(|placed| placed.is_empty()) {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let told = stream(&stage).await;
+    assert_eq!(places(&told), (1..=60).collect::<Vec<_>>());
+}
+
+async fn desks_have_streams_of_their_own(stage: Arc<Stage>) {
+    let second = stage.add_desk("second").await;
+    triggers(&stage, 2).await;
+    let mut new = stage.trigger();
+    new.desk = second;
+    stage.accept(new).await;
+    relay(&stage).await;
+    let mut heads = stage.store.heads().await.unwrap();
+    heads.sort_unstable();
+    let mut wanted = vec![(stage.desk, 2), (second, 1)];
+    wanted.sort_unstable();
+    assert_eq!(heads, wanted);
+    let nobody = DeskId::new(NOW, [9; 10]);
+    assert!(stage.store.events(nobody, 0, 10).await.unwrap().is_empty());
+    let mut behind = stage.store.behind("nats").await.unwrap();
+    assert_eq!(behind.len(), 2);
+    stage.store.mark_sink("nats", second, 1).await.unwrap();
+    // A mark that is noted late takes nothing back.
+    stage.store.mark_sink("nats", stage.desk, 2).await.unwrap();
+    stage.store.mark_sink("nats", stage.desk, 1).await.unwrap();
+    behind = stage.store.behind("nats").await.unwrap();
+    assert_eq!(behind, []);
+}
+
+async fn an_event_keeps_the_words_that_came_with_it(stage: Arc<Stage>) {
+    const DETAIL: Sql = Sql::both("select detail from events");
+    let request = stage.sent(stage.trigger()).await;
+    for reply in [
+        words(&request, "m1", "who is this", after(1)),
+        digit(&request, "m2", 2, after(2)),
+        words(&request, "m3", "far too slow", after(3)),
+        digit(&request, "m4", 4, after(4)),
+    ] {
+        stage.store.record_reply(reply).await.unwrap().unwrap();
+    }
+    relay(&stage).await;
+    let told = stream(&stage).await;
+    let said: Vec<(&str, u8, &str)> = told
+        .iter()
+        .filter(|notice| !notice.kind.starts_with("request"))
+        .map(|notice| {
+            let rating = notice.data.rating.as_ref();
+            let comment = rating.map_or(notice.data.text.as_str(), |rating| &rating.comment);
+            (
+                notice.kind,
+                rating.map_or(0, |rating| rating.score),
+                comment,
+            )
+        })
+        .collect();
+    // Each says what it was, though the rating is 4 by now.
+    assert_eq!(
+        said,
+        [
+            ("reply.unrecognized", 0, "who is this"),
+            ("rating.created", 2, ""),
+            ("rating.commented", 2, "far too slow"),
+            ("rating.changed", 4, ""),
+        ]
+    );
+    for row in stage.rows(DETAIL, &[]).await {
+        let detail = row.bytes("detail").unwrap();
+        for clear in ["who is", "too slow"] {
+            assert!(!String::from_utf8_lossy(&detail).contains(clear));
+        }
+    }
+}
+
+async fn an_event_is_told_even_if_its_request_cannot_be_read(stage: Arc<Stage>) {
+    const BREAK: Sql = Sql::both("update requests set phase = 'nonsense'");
+    triggers(&stage, 1).await;
+    relay(&stage).await;
+    let mut tx = stage.store.inner.database.begin().await.unwrap();
+    tx.execute(BREAK, &[]).await.unwrap();
+    tx.commit().await.unwrap();
+    let told = stream(&stage).await;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].data.request.as_ref().unwrap().about.is_none());
+}
+
+async fn old_events_go_once_they_are_folded_and_told_and_not_before(stage: Arc<Stage>) {
+    triggers(&stage, 5).await;
+    let id = webhook(&stage).await;
+    let late = after(8 * DAY_MS);
+    let prune = async |sinks: &[&str], at| {
+        let pruned = stage.store.prune_events(KEEPING, sinks, at, 100).await;
+        pruned.unwrap()
+    };
+    let noted = async |from, to| {
+        let tries = tries(&stage, id, (from, to), &[]);
+        stage.store.record_tries(&tries).await.unwrap();
+    };
+    assert_eq!(prune(&[], late).await, 0, "no place yet");
+    relay(&stage).await;
+    noted(0, 5).await;
+    assert_eq!(prune(&[], late).await, 0, "not folded");
+    stage.store.fold(3).await.unwrap();
+    assert_eq!(prune(&[], after(6 * DAY_MS)).await, 0, "not old");
+    assert_eq!(prune(&["nats"], late).await, 0, "a sink was told nothing");
+    stage.store.mark_sink("nats", stage.desk, 2).await.unwrap();
+    assert_eq!(prune(&["nats"], late).await, 2);
+    stage.store.mark_sink("nats", stage.desk, 5).await.unwrap();
+    assert_eq!(prune(&["nats"], late).await, 1, "two are not folded");
+    stage.store.fold(100).await.unwrap();
+    let totals = stage.store.totals().await.unwrap();
+    assert_eq!(prune(&["nats"], late).await, 2);
+    assert_eq!(stage.store.totals().await.unwrap(), totals);
+    // Places go on, also when nothing is left.
+    triggers(&stage, 1).await;
+    relay(&stage).await;
+    assert_eq!(places(&stream(&stage).await), [6]);
+}
+
+async fn a_retry_keeps_its_event(stage: Arc<Stage>) {
+    triggers(&stage, 3).await;
+    relay(&stage).await;
+    stage.store.fold(100).await.unwrap();
+    let id = webhook(&stage).await;
+    let failed = tries(&stage, id, (0, 3), &[2]);
+    stage.store.record_tries(&failed).await.unwrap();
+    let late = after(8 * DAY_MS);
+    let pruned = stage.store.prune_events(KEEPING, &[], late, 100).await;
+    assert_eq!(pruned.unwrap(), 1);
+    assert_eq!(places(&stream(&stage).await), [2, 3]);
+    let busy = stage.store.busy_webhooks(after(4_999), 10).await.unwrap();
+    assert_eq!(busy, []);
+    let busy = stage.store.busy_webhooks(after(5_000), 10).await.unwrap();
+    assert_eq!(busy, [(stage.desk, id)]);
+    let work = stage.store.webhook_work(stage.desk, id, 10, after(5_000));
+    let work = work.await.unwrap().unwrap();
+    assert_eq!(
+        (work.again.len(), work.fresh.len(), work.waiting),
+        (1, 0, 1)
+    );
+    assert_eq!((work.again[0].0, work.again[0].1.seq), (1, 2));
+    // Switched off, it holds up nothing.
+    let off = WebhookTries {
+        state: WebhookState::Gone,
+        settled: vec![2],
+        ..tries(&stage, id, (3, 3), &[])
+    };
+    stage.store.record_tries(&off).await.unwrap();
+    let pruned = stage.store.prune_events(KEEPING, &[], late, 100).await;
+    assert_eq!(pruned.unwrap(), 2);
+}
+
+async fn what_nobody_takes_goes_in_the_end(stage: Arc<Stage>) {
+    triggers(&stage, 3).await;
+    relay(&stage).await;
+    stage.store.fold(100).await.unwrap();
+    webhook(&stage).await;
+    let prune = async |days| {
+        let at = after(days * DAY_MS);
+        stage
+            .store
+            .prune_events(KEEPING, &["nats"], at, 100)
+            .await
+            .unwrap()
+    };
+    assert_eq!(prune(29).await, 0);
+    assert_eq!(prune(31).await, 3);
+    // Whoever was behind goes on with what there is.
+    triggers(&stage, 1).await;
+    relay(&stage).await;
+    assert_eq!(places(&stream(&stage).await), [4]);
+}
+
+async fn going_back_is_not_undone_by_what_was_under_way(stage: Arc<Stage>) {
+    triggers(&stage, 3).await;
+    relay(&stage).await;
+    let id = webhook(&stage).await;
+    let mark = async || {
+        let found = stage.store.webhook(stage.desk, id, NOW).await.unwrap();
+        found.unwrap().0.mark
+    };
+    let first = tries(&stage, id, (0, 2), &[]);
+    stage.store.record_tries(&first).await.unwrap();
+    assert_eq!(mark().await, 2);
+    assert!(stage.store.rewind_webhook(stage.desk, id, 0).await.unwrap());
+    // A window that was begun before is noted after.
+    let health = Health::default().after(Tried::Failed(None), NOW, 0);
+    let second = WebhookTries {
+        health,
+        ..tries(&stage, id, (2, 3), &[])
+    };
+    stage.store.record_tries(&second).await.unwrap();
+    assert_eq!(mark().await, 0);
+}
