@@ -297,11 +297,10 @@ story!(
             put["settings"],
             serde_json::to_value(DeskSettings::default()).unwrap()
         );
-        let nobody = stage.app.journey.store.save_settings(
-            onefive::domain::id::DeskId::from_uuid(uuid::Uuid::nil()),
-            &DeskSettings::default(),
-        );
-        assert!(!nobody.await.unwrap());
+        let nobody = onefive::domain::id::DeskId::from_uuid(uuid::Uuid::nil());
+        let settings = DeskSettings::default();
+        let saved = stage.app.journey.store.save_settings(nobody, &settings);
+        assert!(!saved.await.unwrap());
         stage.finish().await;
     }
 );
