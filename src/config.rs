@@ -11,9 +11,11 @@ use serde::Deserialize;
 
 pub use events::Events;
 use layers::{merge, overlay, parse, read_files};
+pub use limits::Limits;
 
 mod events;
 mod layers;
+mod limits;
 
 /// The defaults, with a comment for every setting.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
@@ -197,16 +199,6 @@ pub struct Requests {
     pub link_days: u32,
 }
 
-/// `[limits]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Calls a second of one API key; 0 for no limit.
-    pub calls_per_second: u32,
-    /// Calls of one API key at once.
-    pub calls_burst: u32,
-}
-
 /// `[settling]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -373,18 +365,6 @@ impl Config {
                 365,
             ),
             (
-                "limits.calls_per_second",
-                u64::from(self.limits.calls_per_second),
-                0,
-                100_000,
-            ),
-            (
-                "limits.calls_burst",
-                u64::from(self.limits.calls_burst),
-                1,
-                1_000_000,
-            ),
-            (
                 "settling.window_seconds",
                 u64::from(self.settling.window_seconds),
                 1,
@@ -400,6 +380,7 @@ impl Config {
         }
         self.settling.check()?;
         self.events.check()?;
+        self.limits.check()?;
         self.database.check()
     }
 
@@ -516,6 +497,13 @@ mod tests {
                 "database.lease_seconds",
             ),
             ("ONEFIVE_LOG__FORMAT", "xml", "log.format"),
+            ("ONEFIVE_LIMITS__CALLS_BURST", "0", "limits.calls_burst"),
+            ("ONEFIVE_REQUESTS__LINK_DAYS", "400", "requests.link_days"),
+            (
+                "ONEFIVE_SERVER__TRUSTED_PROXIES",
+                "10.0.0.0/8, here",
+                "server.trusted_proxies",
+            ),
             ("ONEFIVE_NOSECTION__X", "1", "nosection"),
         ] {
             let error = load(&[(name, value)]).unwrap_err();

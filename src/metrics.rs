@@ -2,7 +2,8 @@
 //! the database at scrape time (see `http::totals`).
 
 use prometheus::{
-    Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 mod privacy;
@@ -27,6 +28,8 @@ pub struct Metrics {
     pub hooks: IntCounterVec,
     /// Errors of the store by kind.
     pub store_errors: IntCounterVec,
+    /// Desks whose sending this replica has paused because their messages look pumped.
+    pub desk_pauses: IntCounter,
     /// How the promises of delivery are kept.
     pub promises: Promises,
     /// How results reach others.
@@ -48,6 +51,11 @@ impl Metrics {
         let promises = Promises::new(&registry)?;
         let streams = Streams::new(&registry)?;
         let privacy = Privacy::new(&registry)?;
+        let desk_pauses = IntCounter::new(
+            "onefive_desk_pauses_total",
+            "Desks whose sending was paused because their messages look pumped.",
+        )?;
+        registry.register(Box::new(desk_pauses.clone()))?;
         let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
         let http_requests = counters(
             "onefive_http_requests_total",
@@ -110,6 +118,7 @@ impl Metrics {
             provider_calls,
             hooks,
             store_errors,
+            desk_pauses,
             promises,
             streams,
             privacy,

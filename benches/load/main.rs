@@ -23,6 +23,7 @@ mod client;
 mod floor;
 mod process;
 mod report;
+mod results;
 mod rounds;
 mod seed;
 mod single;
@@ -43,6 +44,8 @@ enum Part {
     Sending,
     /// Databases with 0.1 and 1 million ended requests.
     Age,
+    /// Questions about a month with 0.1 and 1 million answers, and exports of it; only if it is named.
+    Results,
 }
 
 #[derive(Debug, Parser)]
@@ -162,7 +165,7 @@ async fn client(arguments: Arguments) -> Result<(), Fault> {
     samples.add("fsync", process::fsync_ms(&bench.folder)?);
     let wanted = |part| {
         if arguments.part.is_empty() {
-            part != Part::Age || !bench.quick
+            part != Part::Results && (part != Part::Age || !bench.quick)
         } else {
             arguments.part.contains(&part)
         }
@@ -178,6 +181,9 @@ async fn client(arguments: Arguments) -> Result<(), Fault> {
     }
     if wanted(Part::Age) {
         single::age(&bench, &mut samples).await?;
+    }
+    if wanted(Part::Results) {
+        results::results(&bench, &mut samples).await?;
     }
     samples.add("fsync", process::fsync_ms(&bench.folder)?);
     samples.worst(&["broken", "lost"]);

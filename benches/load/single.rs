@@ -89,7 +89,7 @@ async fn scrapes(stage: &Stage, server: &Server) -> Result<(f64, Vec<f64>), Faul
 }
 
 /// Stores this many triggers, to be sent in an hour; the numbers asked.
-async fn store(
+pub(crate) async fn store(
     bench: &Bench,
     samples: &mut Samples,
     stage: &Stage,

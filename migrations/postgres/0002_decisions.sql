@@ -5,7 +5,7 @@ alter table requests add column context text not null default '';
 -- When the ask was due before quiet hours moved it; 0 if they did not.
 alter table requests add column planned_at bigint not null default 0;
 
--- Sending of the desk is paused since then, and why; 0 while it is not.
+-- Sending of the desk is paused since then, and why; below 0 it was resumed then (the instant, negated); 0 if it never was.
 alter table desks add column paused_at bigint not null default 0;
 alter table desks add column paused_reason text not null default '';
 

@@ -1,11 +1,11 @@
 //! `onefive key`: API keys of desks, and the key file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use super::{Failure, Settings, quiet_parts};
-use crate::app::{open_store, replace_secret, write_secret};
+use crate::app::{Parts, open_store, replace_secret, write_secret};
 use crate::clock::random;
 use crate::domain::desk::{ApiKey, KeyText, Scope};
 use crate::domain::id::KeyId;
@@ -114,51 +114,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             path,
             rotate,
             prepare,
-        } if rotate || prepare => {
-            let text = std::fs::read_to_string(&path)?;
-            let wrong =
-                |error: KeyRingError| Failure::Refused(format!("{}: {error}", path.display()));
-            let entropy = parts.entropy.as_ref();
-            let changed = if rotate {
-                KeyRing::rotated(&text, entropy)
-            } else {
-                KeyRing::prepared(&text, entropy)
-            };
-            let changed = changed.map_err(wrong)?;
-            replace_secret(&path, &changed)?;
-            let newest = KeyRing::parse(&changed).map_err(wrong)?.newest().to_owned();
-            if rotate {
-                println!(
-                    "{newest} seals from the next start on. Start every replica with this file; `onefive key used` tells when the older \
-                     keys are not needed any more. The last line always stays: look-ups and links come from it."
-                );
-            } else {
-                println!(
-                    "{newest} still seals. Start every replica with this file, then put the new key on top with --rotate."
-                );
-            }
-        }
-        Command::Used { settings } => {
-            let (store, keys) = open_store(&settings.load()?, &parts).await?;
-            let mut used = store.key_use().await?;
-            store.close().await;
-            let last = keys.lookup_name().to_owned();
-            for name in keys.names() {
-                let note = if name == last {
-                    "\tstays: look-ups and links come from it"
-                } else {
-                    ""
-                };
-                println!("{name}\t{} values{note}", used.remove(name).unwrap_or(0));
-            }
-            for (name, values) in used {
-                if name.is_empty() {
-                    println!("-\t{values} values that are not sealed yet");
-                } else {
-                    println!("{name}\t{values} values, and it is not in the key file");
-                }
-            }
-        }
+        } if rotate || prepare => add(&path, rotate, &parts)?,
+        Command::Used { settings } => used(&settings, &parts).await?,
         Command::File { path, .. } => {
             write_secret(&path, &KeyRing::generate(parts.entropy.as_ref()))?;
             println!(
@@ -170,11 +127,62 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Adds a key to a key file: on top, or below the first.
+fn add(path: &Path, rotate: bool, parts: &Parts) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(path)?;
+    let wrong = |error: KeyRingError| Failure::Refused(format!("{}: {error}", path.display()));
+    let entropy = parts.entropy.as_ref();
+    let changed = if rotate {
+        KeyRing::rotated(&text, entropy)
+    } else {
+        KeyRing::prepared(&text, entropy)
+    };
+    let changed = changed.map_err(wrong)?;
+    replace_secret(path, &changed)?;
+    let ring = KeyRing::parse(&changed).map_err(wrong)?;
+    let newest = ring.newest();
+    if rotate {
+        println!(
+            "{newest} seals from the next start on. Start every replica with this file; `onefive key used` tells when an older key \
+             is not needed any more. The last line always stays: look-ups and links come from it."
+        );
+    } else {
+        println!(
+            "{newest} still seals. Start every replica with this file, then put the new key on top with --rotate."
+        );
+    }
+    Ok(())
+}
+
+/// Says how many values each key seals.
+async fn used(settings: &Settings, parts: &Parts) -> Result<(), Failure> {
+    let (store, keys) = open_store(&settings.load()?, parts).await?;
+    let mut used = store.key_use().await?;
+    store.close().await;
+    for name in keys.names() {
+        let values = used.remove(name).unwrap_or(0);
+        let note = if name == keys.lookup_name() {
+            "\tstays: look-ups and links come from it"
+        } else {
+            ""
+        };
+        println!("{name}\t{values} values{note}");
+    }
+    for (name, values) in used {
+        if name.is_empty() {
+            println!("-\t{values} values that are not sealed yet");
+        } else {
+            println!("{name}\t{values} values, and it is not in the key file");
+        }
+    }
+    Ok(())
+}
+
 /// A new key for a desk: its text, to be shown once, and its row.
 pub(super) fn new_key(
     desk: crate::domain::id::DeskId,
     scopes: Vec<Scope>,
-    parts: &crate::app::Parts,
+    parts: &Parts,
 ) -> (KeyText, ApiKey) {
     let text = KeyText::new(random(parts.entropy.as_ref()));
     let now = parts.clock.now();

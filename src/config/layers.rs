@@ -47,7 +47,7 @@ pub(super) fn overlay(table: &mut toml::Table, key: &str, value: &str) -> Result
             toml::Value::Boolean(value.parse().map_err(|_| wrong("must be true or false"))?)
         }
         // A list of texts; only lists of numbers are never empty.
-        Some(toml::Value::Array(list)) if list.iter().all(toml::Value::is_str) => {
+        Some(toml::Value::Array(known)) if known.iter().all(toml::Value::is_str) => {
             let texts = value.split(',').map(str::trim);
             let texts = texts.filter(|text| !text.is_empty());
             toml::Value::Array(texts.map(|text| text.to_owned().into()).collect())

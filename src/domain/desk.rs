@@ -15,6 +15,7 @@ use super::retention::Retention;
 use super::time::Timestamp;
 use super::token::base62;
 use super::trigger::{FieldError, language, text, timezone};
+use super::watch::WatchSettings;
 
 /// A service desk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,20 @@ pub struct Desk {
     pub settings: DeskSettings,
     /// When it was added.
     pub created_at: Timestamp,
+    /// Its sending is paused.
+    pub paused: Option<Paused>,
+    /// When somebody last let it send again.
+    pub resumed_at: Option<Timestamp>,
+}
+
+/// Sending is paused until somebody resumes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Paused {
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Why, in one sentence.
+    pub reason: String,
 }
 
 /// What a desk may set for itself.
@@ -50,13 +65,19 @@ pub struct DeskSettings {
     pub low_scores: LowScores,
     /// For how long it keeps what names a person.
     pub retention: Retention,
+    /// When its sending is paused by itself.
+    pub watch: WatchSettings,
 }
 
 impl DeskSettings {
-    /// The defaults with rules that hold back nothing (see [`Rules::permissive`]).
+    /// The defaults with rules that hold back nothing (see [`Rules::permissive`]) and no watch.
     pub fn permissive() -> Self {
         Self {
             rules: Rules::permissive(),
+            watch: WatchSettings {
+                enabled: false,
+                ..WatchSettings::default()
+            },
             ..Self::default()
         }
     }
@@ -72,7 +93,8 @@ impl DeskSettings {
         self.rules.check("rules.")?;
         self.answers.check("answers.")?;
         self.low_scores.check("low_scores")?;
-        self.retention.check("retention")
+        self.retention.check("retention")?;
+        self.watch.check("watch.")
     }
 }
 

@@ -302,11 +302,17 @@ pub fn grade(proof: Proof, signs: &[&Sign]) -> Grade {
     }
 }
 
-/// Whether a post of the opt-out page is taken as the contact's wish. Weak signs do not count here: a wish to be left alone that is
-/// not heard is worse than one that nobody had.
+/// Signs of the browser itself, and not of what it did.
+const BROWSERS: [&str; 3] = ["webdriver", "headless", "program"];
+
+/// Whether a post of the opt-out page is taken as the contact's wish. A wish to be left alone that is not heard is worse than one
+/// that nobody had: weak signs do not count here, and where our script saw a person press, only a driven browser does.
 pub fn is_wish(proof: Proof, signs: &[&Sign]) -> bool {
-    let strong = signs.iter().any(|sign| sign.weight == Weight::Strong);
-    proof != Proof::Nothing && !strong
+    match proof {
+        Proof::Event => !signs.iter().any(|sign| BROWSERS.contains(&sign.name)),
+        Proof::Form => !signs.iter().any(|sign| sign.weight == Weight::Strong),
+        Proof::Nothing => false,
+    }
 }
 
 /// Names with blanks between them, as they are stored.

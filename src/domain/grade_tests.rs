@@ -175,6 +175,8 @@ fn every_sign_is_seen_in_its_case_and_only_there() {
             weight == Weight::Weak,
             "{name}"
         );
+        let of_browser = ["webdriver", "headless", "program"].contains(name);
+        assert_eq!(is_wish(Proof::Event, &case.seen()), !of_browser, "{name}");
     }
     for sign in SIGNS {
         assert!(

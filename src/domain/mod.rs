@@ -2,7 +2,8 @@
 //!
 //! Read them in the order in which the data walks: a [`trigger`] gets a decision by [`policy`] and becomes a
 //! [`request`], which is carried by a [`delivery`]; what comes back is a [`reply`], understood as a [`rating`]; every
-//! change is an [`event`], and events add up to [`statistics`] and are told to others as a [`notice`], also by [`webhook`].
+//! change is an [`event`], and events add up to [`statistics`] and are told to others as a [`notice`], also by [`webhook`]. [`watch`]
+//! looks out for sending that somebody else earns on.
 
 pub mod contact;
 pub mod delivery;
@@ -24,4 +25,5 @@ pub mod time;
 pub mod token;
 pub mod trigger;
 pub mod view;
+pub mod watch;
 pub mod webhook;

@@ -77,6 +77,21 @@ async fn database(doors: &Doors, desk: Option<&Desk>) -> Result<Vec<MetricFamily
     unclosed.retain(|(slug, ..)| desk.is_none_or(|desk| *slug == desk.slug));
     families.extend(cared::families(&sums, &unclosed));
     families.push(totals::epoch(store.duty_mark("epoch").await?));
+    let mut slugs = doors.journey.store.paused().await?;
+    slugs.retain(|slug| desk.is_none_or(|desk| desk.slug == *slug));
+    families.extend(paused(&slugs).map_err(|error| unwritten(&error))?);
+    Ok(families)
+}
+
+/// The desks whose sending is paused; the others have no line.
+fn paused(slugs: &[String]) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let help = "1 while sending of the desk is paused because its messages look pumped.";
+    let gauges = IntGaugeVec::new(Opts::new("onefive_desk_paused", help), &["desk"])?;
+    for slug in slugs {
+        gauges.with_label_values(&[slug]).set(1);
+    }
+    let mut families = gauges.collect();
+    families.retain(|family| !family.get_metric().is_empty());
     Ok(families)
 }
 

@@ -49,8 +49,9 @@ pub(super) fn network(address: IpAddr) -> [u8; 7] {
             [4, a, b, c, 0, 0, 0]
         }
         IpAddr::V6(address) => {
-            let [a, b, c, d, e, f, ..] = address.octets();
-            [6, a, b, c, d, e, f]
+            let mut network = [6; 7];
+            network[1..].copy_from_slice(&address.octets()[..6]);
+            network
         }
     }
 }

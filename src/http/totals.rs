@@ -42,13 +42,7 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
     let mut low: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut answers: Histograms = BTreeMap::new();
     for total in totals {
-        // A desk's change of its list for every channel happened at no place.
-        if total.channel == EVERY_CHANNEL {
-            if total.kind == EventKind::ContactOptedOut {
-                let every = total.channel.as_str().to_owned();
-                let labels = vec![("desk", total.desk.clone()), ("channel", every)];
-                *opt_outs.entry(labels).or_default() += total.count;
-            }
+        if everywhere(total, &mut opt_outs) {
             continue;
         }
         let (desk, touchpoint) = places.of(total);
@@ -153,6 +147,17 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
     families.retain(|family| !family.get_metric().is_empty());
     families.extend(carried(backlog, now));
     families
+}
+
+/// Counts a desk's change of its list for every channel, which happened at no place; whether it was one.
+fn everywhere(total: &Total, opt_outs: &mut BTreeMap<Labels, i64>) -> bool {
+    let every = total.channel == EVERY_CHANNEL;
+    if every && total.kind == EventKind::ContactOptedOut {
+        let channel = total.channel.as_str().to_owned();
+        let labels = vec![("desk", total.desk.clone()), ("channel", channel)];
+        *opt_outs.entry(labels).or_default() += total.count;
+    }
+    every
 }
 
 /// The labels of every state that was entered.

@@ -34,6 +34,8 @@ pub enum Duty {
     Retain,
     /// Seals anew what is sealed with an older key.
     Reseal,
+    /// Pauses a desk whose messages look pumped.
+    Watch,
 }
 
 /// A lease outlasts the pause between two rounds by this much.
@@ -47,7 +49,7 @@ const UNANSWERED: i64 = -1;
 
 impl Duty {
     /// Every duty.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Sweep,
         Self::Settle,
         Self::Reconcile,
@@ -59,6 +61,7 @@ impl Duty {
         Self::Samples,
         Self::Retain,
         Self::Reseal,
+        Self::Watch,
     ];
 
     /// Its name in the store and in logs.
@@ -75,6 +78,7 @@ impl Duty {
             Self::Samples => "samples",
             Self::Retain => "retain",
             Self::Reseal => "reseal",
+            Self::Watch => "watch",
         }
     }
 
@@ -86,8 +90,6 @@ impl Duty {
             // A dead worker's claim is taken over this long after its lease ends.
             Self::Sweep | Self::Tidy => Duration::from_secs(2),
             Self::Reconcile => Duration::from_mins(3),
-            // Questions over all rows, for which nobody waits.
-            Self::Audit => Duration::from_mins(5),
             // Somebody waits for what happened; looking for it costs one probe of an index.
             Self::Relay => Duration::from_millis(100),
             // What got its place here is told at once; this is for what got it on another replica, and for what is tried again.
@@ -97,6 +99,8 @@ impl Duty {
             Self::Retain => Duration::from_mins(10),
             // A key is changed now and then; what cannot be opened is tried again.
             Self::Reseal => Duration::from_mins(15),
+            // Questions over many rows, for which nobody waits.
+            Self::Audit | Self::Watch => Duration::from_mins(5),
         }
     }
 
@@ -174,6 +178,7 @@ impl Journey {
             Duty::Settle => Ok(self.settle_one().await? == Some(false)),
             Duty::Reconcile => self.reconcile_on(lease).await.map(|_| false),
             Duty::Tidy => self.tidy_more().await,
+            Duty::Watch => self.watch_on(lease).await.map(|(_, more)| more),
             Duty::Audit => {
                 // First: it is short, and nobody else does it.
                 let forgotten = self.store.forget(self.clock.now()).await;

@@ -7,7 +7,8 @@
 //!              settle: callbacks, what dead workers left, the provider's list         tidy: time, folding
 //! ```
 //!
-//! `publish` tells others of events and totals; `reconcile` takes in the replies that an outage kept from us; `duty` lets one replica do what one is enough for.
+//! `publish` tells others of events and totals; `reconcile` takes in the replies that an outage kept from us; `watch` pauses a desk
+//! whose messages look pumped; `replay` tries other rules on past triggers; `duty` lets one replica do what one is enough for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ mod replay;
 mod settle;
 mod tidy;
 mod time;
+mod watch;
 
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;

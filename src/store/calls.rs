@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::permission::Again;
 use crate::domain::contact::{Address, Contact};
 use crate::domain::delivery::{AttemptState, DeliveryState, Outcome, Status};
 use crate::domain::id::{DeskId, RequestId};
-use crate::domain::policy::{Decision, Given, Rules, Suppression};
+use crate::domain::policy::{Decision, Given, Rules};
 use crate::domain::rating::Rating;
 use crate::domain::reply::{Effect, Reply, Understood};
 use crate::domain::request::{Channel, Request, State};
@@ -184,15 +185,6 @@ pub struct Dispatch {
     pub again: Option<Box<Again>>,
 }
 
-/// A decision that is made once more.
-#[derive(Debug, Clone)]
-pub struct Again {
-    /// The desk's rules as they are now.
-    pub rules: Rules,
-    /// What is known before the store is asked.
-    pub given: Given,
-}
-
 /// How a second attempt is made while nobody knows whether the first one happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Second {
@@ -221,54 +213,6 @@ pub struct Report {
     pub outcome: Outcome,
     /// Now.
     pub now: Timestamp,
-}
-
-/// Whether a worker may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Permission {
-    /// Committed: send now.
-    Granted {
-        /// Tell the provider to hold it back until then.
-        send_at: Option<Timestamp>,
-    },
-    /// The claim is not ours any more, or the request ended meanwhile.
-    Withdrawn,
-    /// Decided again: not asked after all.
-    Suppressed(Suppression),
-    /// Decided again: not before then. It is back in the queue.
-    Postponed(Timestamp),
-    /// More than this ceiling allows in a day. Not sent.
-    Ceiling(Ceiling),
-}
-
-/// Sends a day that nothing may pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ceiling {
-    /// To one address, by all desks.
-    Address,
-    /// By one desk.
-    Desk,
-}
-
-impl Ceiling {
-    /// Every ceiling.
-    pub const ALL: [Self; 2] = [Self::Address, Self::Desk];
-
-    /// The word in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::Desk => "desk",
-        }
-    }
-
-    /// The delivery's code at a request that met it.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Address => "ceiling_address",
-            Self::Desk => "ceiling_desk",
-        }
-    }
 }
 
 /// An attempt as it is stored.

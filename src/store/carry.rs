@@ -33,7 +33,8 @@ macro_rules! now {
 /// The condition on the state stands twice: without it in the outer update, concurrent claims take the same rows; `skip locked`
 /// is only speed. On PostgreSQL the choice is made once, in a materialized part: as a sub-select it may be run again for every
 /// row, each time skipping what it has locked itself, and the limit would be none. Without `skip locked` claims wait for each other,
-/// always in the same order.
+/// always in the same order. What belongs to a paused desk stays
+/// where it is.
 macro_rules! claim {
     ($choice:literal) => {
         Sql::each(
@@ -41,13 +42,14 @@ macro_rules! claim {
                 "update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
                 now!(sqlite),
                 " + $2, fence = fence + 1 where (desk_id, id) in (select desk_id, id from requests where delivery = 'queued' \
-                 and next_at <= $3 and channel in (select value from json_each($5)) order by next_at limit $4) \
+                 and next_at <= $3 and channel in (select value from json_each($5)) and desk_id not in (select id from desks where paused_at > 0) \
+                 order by next_at limit $4) \
                  and delivery = 'queued' returning ",
                 request_columns!()
             ),
             concat!(
                 "with due as materialized (select desk_id, id from requests where delivery = 'queued' and next_at <= $3 \
-                 and channel = any($5::text[]) order by ",
+                 and channel = any($5::text[]) and desk_id not in (select d.id from desks d where d.paused_at > 0) order by ",
                 $choice,
                 ") update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
                 now!(postgres),

@@ -97,10 +97,9 @@ impl Inner {
         let rows = self.database.rows(LATEST, &values).await?;
         rows.iter()
             .map(|row| {
-                Ok((
-                    row::rating(row, &self.keys, desk)?,
-                    row::request(row, &self.keys)?,
-                ))
+                let request = row::request(row, &self.keys)?;
+                let rating = row::rating(row, &self.keys, request.desk)?;
+                Ok((rating, request))
             })
             .collect()
     }

@@ -190,7 +190,8 @@ impl Inner {
             + tx.execute(FORGET_STRAYS, &[Value::Int(old.as_millis())])
                 .await?
             + self.forget_days(&mut tx, now).await?
-            + Self::forget_views(&mut tx, now).await?;
+            + Self::forget_views(&mut tx, now).await?
+            + self.forget_hours(&mut tx, now).await?;
         tx.commit().await?;
         Ok(forgotten)
     }

@@ -5,8 +5,9 @@
 //! link, a callback, a signed message between two addresses) find it; the workers' and the operators' methods go over all desks.
 //!
 //! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `carry`, `settle`, `look`, `reply`, `end` (the
-//! steps), `lock` and `record` (what steps share), `sums`, `duty`, `invariants`, then `dialect`, `tx`, `bulk`, `commit`, and what may
-//! fail under them: `server`, `file`, `shared`. Only this folder knows SQL.
+//! steps), `lock` and `record` (what steps share), `past`, `again`, `rulings` and `watch` (what the rules need), `sums`, `duty`,
+//! `invariants`, then `dialect`, `tx`, `bulk`, `commit`, and what may fail under them: `server`, `file`, `shared`. Only this folder
+//! knows SQL.
 
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ mod look;
 mod outbox;
 mod past;
 mod people;
+mod permission;
 mod read;
 mod ready;
 mod record;
@@ -67,12 +69,12 @@ mod told;
 mod tries;
 mod tx;
 mod views;
+mod watch;
 mod write;
 
 pub use calls::{
-    Accepted, Again, Attempt, Backlog, Cancelled, Carriage, Ceiling, Check, Claim, Condition,
-    Dispatch, Filter, Find, Finding, Lease, NewReply, NewRequest, Pair, Permission, Replied,
-    Report, Second, Settlement,
+    Accepted, Attempt, Backlog, Cancelled, Carriage, Check, Claim, Condition, Dispatch, Filter,
+    Find, Finding, Lease, NewReply, NewRequest, Pair, Replied, Report, Second, Settlement,
 };
 pub use comments::{CommentFilter, Comments};
 pub use error::{StoreError, StoreErrorKind};
@@ -83,6 +85,7 @@ pub use outbox::{Behind, Keeping, Outbox};
 pub use people::{
     Erased, Forgotten, Held, HeldReply, Lifted, OptOutCursor, OptOutPage, People, Resealed,
 };
+pub use permission::{Again, Ceiling, Permission};
 pub use rulings::{PastTrigger, Rulings};
 pub use sql::SqlStore;
 pub use subscriptions::{Subscriptions, WebhookChange};

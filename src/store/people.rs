@@ -23,6 +23,7 @@ mod held;
 mod opt_outs;
 mod reseal;
 mod retain;
+mod sealed;
 mod walk;
 
 /// A place in a desk's list of opt-outs.
@@ -276,6 +277,7 @@ pub(super) fn statements() -> Vec<(&'static str, super::dialect::Sql)> {
         erase::STATEMENTS,
         retain::STATEMENTS,
         reseal::STATEMENTS,
+        sealed::STATEMENTS,
         walk::STATEMENTS,
     ]
     .concat()

@@ -1,4 +1,4 @@
-//! What a desk's rules need: its settings as they are changed.
+//! What a desk's rules need: its settings as they are changed, past triggers, and what the conversion watch counts and pauses.
 
 use async_trait::async_trait;
 
@@ -9,6 +9,8 @@ use crate::domain::desk::DeskSettings;
 use crate::domain::id::DeskId;
 use crate::domain::policy::{Past, Who};
 use crate::domain::request::Request;
+use crate::domain::time::Timestamp;
+use crate::domain::watch::{Sent, Usual};
 
 const SAVE: Sql = Sql::both("update desks set settings = $2 where id = $1");
 
@@ -33,6 +35,25 @@ pub trait Rulings: Send + Sync {
         limit: usize,
         reach_ms: i64,
     ) -> Result<Vec<PastTrigger>, StoreError>;
+    /// What a desk sent to telephone numbers in that time, at most `limit`, with whether it was answered within `soon_ms`.
+    async fn sent_between(
+        &self,
+        desk: DeskId,
+        from: Timestamp,
+        to: Timestamp,
+        soon_ms: i64,
+        limit: i64,
+    ) -> Result<Vec<Sent>, StoreError>;
+    /// Keeps what was counted of an hour (since 1970) of a desk; the first count stays.
+    async fn note_hour(&self, desk: DeskId, hour: i64, usual: &Usual) -> Result<(), StoreError>;
+    /// The sum of the counted hours of a desk from `from` to before `to`.
+    async fn usual(&self, desk: DeskId, from: i64, to: i64) -> Result<Usual, StoreError>;
+    /// Pauses sending of a desk; `false` if it was paused already.
+    async fn pause(&self, desk: DeskId, reason: &str, now: Timestamp) -> Result<bool, StoreError>;
+    /// Lets a desk send again; `false` if it was not paused.
+    async fn resume(&self, desk: DeskId, now: Timestamp) -> Result<bool, StoreError>;
+    /// The short names of the desks that are paused.
+    async fn paused(&self) -> Result<Vec<String>, StoreError>;
 }
 
 /// A trigger of the past, with what was decided in its state and reason.
@@ -65,6 +86,39 @@ impl Rulings for SqlStore {
     ) -> Result<Vec<PastTrigger>, StoreError> {
         let triggers = self.inner.past_triggers(desk, between, limit, reach_ms);
         triggers.await
+    }
+
+    async fn sent_between(
+        &self,
+        desk: DeskId,
+        from: Timestamp,
+        to: Timestamp,
+        soon_ms: i64,
+        limit: i64,
+    ) -> Result<Vec<Sent>, StoreError> {
+        self.inner
+            .sent_between(desk, from, to, soon_ms, limit)
+            .await
+    }
+
+    async fn note_hour(&self, desk: DeskId, hour: i64, usual: &Usual) -> Result<(), StoreError> {
+        self.inner.note_hour(desk, hour, usual).await
+    }
+
+    async fn usual(&self, desk: DeskId, from: i64, to: i64) -> Result<Usual, StoreError> {
+        self.inner.usual(desk, from, to).await
+    }
+
+    async fn pause(&self, desk: DeskId, reason: &str, now: Timestamp) -> Result<bool, StoreError> {
+        self.inner.pause(desk, reason, now).await
+    }
+
+    async fn resume(&self, desk: DeskId, now: Timestamp) -> Result<bool, StoreError> {
+        self.inner.resume(desk, now).await
+    }
+
+    async fn paused(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.paused().await
     }
 }
 

@@ -107,6 +107,7 @@ impl SqlStore {
             super::rulings::STATEMENTS,
             super::past::STATEMENTS,
             super::again::STATEMENTS,
+            super::watch::STATEMENTS,
             super::comments::STATEMENTS,
             super::read::STATEMENTS,
             super::lock::STATEMENTS,

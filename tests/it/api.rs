@@ -12,6 +12,7 @@ use crate::support::stage::{ANA, Stage};
 pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/desk"),
     ("put", "/v1/desk"),
+    ("post", "/v1/desk/resume"),
     ("post", "/v1/decisions/replay"),
     ("get", "/v1/ratings"),
     ("get", "/v1/requests"),
@@ -192,7 +193,10 @@ story!(
         let api = Api::of(&stage).await;
         let before = stage.database.rows().await;
         for (to, answer) in [
-            (ANA, json!({"dry_run": true, "state": "scheduled"})),
+            (
+                ANA,
+                json!({"dry_run": true, "state": "scheduled", "due_at": stage.now().to_rfc3339()}),
+            ),
             (
                 "",
                 json!({"dry_run": true, "state": "suppressed", "reason": "no_address"}),

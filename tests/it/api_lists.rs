@@ -143,6 +143,10 @@ story!(
             [
                 "get /v1/held-answers",
                 "post /v1/held-answers/{id}/release",
+                "post /v1/decisions/replay",
+                "get /v1/desk",
+                "put /v1/desk",
+                "post /v1/desk/resume",
                 "get /v1/ratings",
                 "post /v1/ratings/{id}/exclude",
                 "post /v1/ratings/{id}/restore",

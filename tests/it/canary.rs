@@ -150,8 +150,8 @@ impl Scene {
         answer.1
     }
 
-    /// Everything that the contact, the desk and strangers do.
-    async fn tell(&mut self) {
+    /// Text messages, in clear weather and not.
+    async fn texts(&mut self) {
         // A provider that fails, then one that works; the contact writes words, a score with words, and words again.
         self.twilio.next(Behaviour::Reject {
             http: 400,
@@ -179,8 +179,10 @@ impl Scene {
             self.twilio
                 .post_signed(&service, "/hooks/twilio/sms", &false_signature, "AAAA");
         self.put_out.push(refused.await.1);
+    }
 
-        // A mail: its page, words, its opt-out page.
+    /// A mail: its page, words, its opt-out page. The page's address.
+    async fn mailed(&mut self) -> String {
         self.trigger("email", MAIL, "T-1").await;
         let mail = self.mail.wait_for(1).await.remove(0);
         let link = mail
@@ -211,8 +213,12 @@ impl Scene {
             200
         );
         assert_eq!(post_form(&link, &[], "*/*").await.status, 200);
+        page_url
+    }
 
-        // A chat and a call.
+    /// A chat and a call.
+    async fn chat_and_call(&mut self) {
+        let service = self.program.service();
         let chat = self.trigger("chat", HANDLE, "CH-1").await;
         let token = chat["token"].as_str().unwrap().to_owned();
         self.secrets.push(token.clone());
@@ -239,8 +245,10 @@ impl Scene {
         let action = service.target_of(&action.replace("&amp;", "&"));
         let key = [("Digits", "4"), ("From", NUMBER)];
         assert_eq!(self.twilio.call(&service, &action, CALL, &key).await.0, 200);
+    }
 
-        // The desk: a list, an error of each kind with what must not come back.
+    /// The desk: a list, an error of each kind with what must not come back.
+    async fn errors(&mut self, page_url: &str) {
         let reason = json!({"reason": REASON}).to_string();
         self.call(Method::PUT, &format!("/v1/opt-outs/{MAIL}"), &reason)
             .await;
@@ -277,8 +285,10 @@ impl Scene {
         let wrong_link = get(&format!("{page_url}x")).await;
         assert_eq!(wrong_link.status, 404);
         self.keep(&wrong_link);
+    }
 
-        // STOP, given out, erased.
+    /// STOP, given out, erased; then what the metrics say.
+    async fn the_end(&mut self) {
         self.text("STOP").await;
         let path = "/v1/contacts/%2B14155559731";
         let held = self.call(Method::GET, path, "").await;
@@ -359,7 +369,11 @@ story!(
     what_names_a_person_or_opens_a_door_is_put_out_nowhere,
     async |database: Database| {
         let mut scene = Scene::start(&database).await;
-        scene.tell().await;
+        scene.texts().await;
+        let page_url = scene.mailed().await;
+        scene.chat_and_call().await;
+        scene.errors(&page_url).await;
+        scene.the_end().await;
         let mut places = stored(&database).await;
         scene.program.kill();
         let log = scene.program.log();

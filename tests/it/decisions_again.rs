@@ -1,12 +1,13 @@
 //! Asks that wait: for the morning, in a backlog, for the desk's own delay. When they fall due they are decided again.
 
 use ::http::Method;
+use onefive::domain::desk::DeskSettings;
 use serde_json::{Value, json};
 
 use crate::decisions::Ruled;
 use crate::story;
 use crate::support::database::Database;
-use crate::support::stage::Stage;
+use crate::support::stage::{OUR_NUMBER, Stage};
 
 const BEN: &str = "+14155550111";
 const CAT: &str = "+14155550112";
@@ -163,6 +164,7 @@ story!(
             .enumerate()
         {
             assert_eq!(desk.decided(to, &format!("INC-{day}"), &ana).await, "asked");
+            while stage.deliver().await > 0 {}
             stage.pass(86_400);
         }
         let held = json!({"context": {"hold": true}});
@@ -208,7 +210,7 @@ story!(
             .json();
         assert_eq!(
             late["after"]["decisions"],
-            json!({"asked": 1, "cap_contact": 1, "context_hold": 1})
+            json!({"cap_contact": 2, "context_hold": 1})
         );
         let after = replay(capped, begin, example["request"].clone())
             .await
@@ -233,6 +235,78 @@ story!(
             );
         }
         assert_eq!(stage.database.rows().await, rows);
+        stage.finish().await;
+    }
+);
+
+story!(
+    a_desk_whose_messages_look_pumped_stops_sending_until_it_is_resumed,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let mut settings = serde_json::to_value(DeskSettings::permissive()).unwrap();
+        settings["watch"] = json!({"enabled": true, "min_sends": 20});
+        let desk = Ruled::settings(&stage, "watched", &settings).await;
+        let journey = &stage.app.journey;
+        assert_eq!(journey.watch().await.unwrap(), 0);
+        // An ordinary hour: people all over the country, who answer.
+        for n in 0..24 {
+            let number = format!("+1415{:07}", 2_300_000 + n * 131_071);
+            assert_eq!(
+                desk.decided(&number, &format!("INC-{n}"), &json!({})).await,
+                "asked"
+            );
+            stage.deliver().await;
+            let service = stage.service();
+            stage.twilio.text(&service, &number, OUR_NUMBER, "5").await;
+        }
+        stage.pass(2 * 3600);
+        assert_eq!(journey.watch().await.unwrap(), 0);
+        // Three hours later: one block of numbers, and nobody answers.
+        stage.pass(3 * 3600);
+        for n in 0..24 {
+            let number = format!("+1415555{:04}", 1000 + n * 7);
+            assert_eq!(
+                desk.decided(&number, &format!("PUMP-{n}"), &json!({}))
+                    .await,
+                "asked"
+            );
+        }
+        while stage.deliver().await > 0 {}
+        // A quick answer still may come.
+        assert_eq!(journey.watch().await.unwrap(), 0);
+        stage.pass(1801);
+        assert_eq!(journey.watch().await.unwrap(), 1);
+        let paused = desk
+            .call(Method::GET, "/v1/desk", &Value::Null)
+            .await
+            .json();
+        let reason = paused["paused"]["reason"].as_str().unwrap();
+        assert!(
+            reason.starts_with("0 of the last 24") && !reason.contains("+1"),
+            "{reason}"
+        );
+        let gauge = "onefive_desk_paused{desk=\"watched\"}";
+        assert!((stage.metric(gauge).await - 1.0).abs() < 0.1);
+        assert_eq!(journey.metrics.desk_pauses.get(), 1);
+        // Triggers are taken and wait; another desk sends.
+        let waits = desk.trigger("+14155550177", "INC-90", &json!({})).await;
+        assert_eq!(waits["state"], "scheduled");
+        assert_eq!(stage.deliver().await, 0);
+        stage.ask("sms", "+14155550178", "INC-91").await;
+        assert_eq!(stage.deliver().await, 1);
+        stage.pass(600);
+        let resumed = desk
+            .call(Method::POST, "/v1/desk/resume", &Value::Null)
+            .await;
+        assert_eq!(
+            (resumed.status, &resumed.json()["paused"]),
+            (200, &Value::Null)
+        );
+        assert_eq!(stage.deliver().await, 1);
+        assert_eq!(shown(&desk, &waits).await["state"], "sent");
+        // What was sent before was seen by whoever resumed it.
+        assert_eq!(journey.watch().await.unwrap(), 0);
+        assert!(stage.metric(gauge).await < 0.1);
         stage.finish().await;
     }
 );

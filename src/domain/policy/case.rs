@@ -387,8 +387,8 @@ mod tests {
         };
         let ask = |conversation: &str, contact: &str| {
             let case = Case {
-                conversation,
                 contact,
+                conversation,
                 ..case(&phone, &NOTHING)
             };
             given(&case, rules.clone())

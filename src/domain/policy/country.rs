@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use phonenumber::Type;
 use phonenumber::metadata::DATABASE;
 
 use super::rules::ANY_COUNTRY;
@@ -32,23 +31,35 @@ pub(crate) fn origin(address: &Address) -> Option<Origin> {
     }
     let number = phonenumber::parse(None, address.expose()).ok()?;
     let code = number.code().value();
-    let region = number
-        .country()
-        .id()
-        .map(|id| id.as_ref().to_owned())
+    // Looked up once: each look tries the patterns of every country that shares the calling code.
+    let plan = number.metadata(&DATABASE);
+    let region = plan
+        .map(|plan| plan.id().to_owned())
         .or_else(|| DATABASE.region(&code)?.first().map(|&main| main.to_owned()))
         // "001" and the like stand for no country.
         .filter(|region| region.bytes().all(|b| b.is_ascii_uppercase()))
         .unwrap_or_default();
-    let costly = matches!(
-        number.number_type(&DATABASE),
-        Type::PremiumRate | Type::SharedCost
-    );
+    let costly = plan.is_some_and(|plan| {
+        let national = number.national().value().to_string();
+        let ranges = [
+            plan.descriptors().premium_rate(),
+            plan.descriptors().shared_cost(),
+        ];
+        ranges
+            .into_iter()
+            .flatten()
+            .any(|range| range.is_match(&national))
+    });
     Some(Origin {
         region,
         code,
         costly,
     })
+}
+
+/// The ISO 3166 code of a telephone number's country; empty if it has none or is no telephone number.
+pub fn region(address: &Address) -> String {
+    origin(address).map_or_else(String::new, |origin| origin.region)
 }
 
 /// Whether a number with this origin may be asked, by the list of countries or, if that is empty, by our sender's number.

@@ -15,6 +15,7 @@ mod replay;
 mod rules;
 
 pub use case::{Case, Plan};
+pub use country::region;
 pub use quiet::{QuietAction, QuietHours, TimeOfDay};
 pub use replay::{Compared, Recorded, Replay, Tally, Who, word as decision_word};
 pub use rules::{Cap, Rules, Share};
@@ -143,6 +144,10 @@ pub struct Given {
 }
 
 /// What the store knows, read in the transaction that writes the decision.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any may be true"
+)]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
     /// Another trigger already decided on this resolution.
@@ -188,7 +193,8 @@ impl Decision {
 }
 
 /// Decides about an ask that is due at `due_at`. The first rule that applies gives the reason; the contact's own wish comes first,
-/// then what the desk said about this conversation, then its rules, and last what depends on everybody else.
+/// then what the desk said about this conversation, then its rules, and last what is only found out by trying: a request that
+/// holds the pair of addresses, and a full day.
 pub fn decide(rules: &Rules, given: &Given, known: &Known, due_at: Timestamp) -> Decision {
     let reason = [
         (known.duplicate, Suppression::Duplicate),
@@ -204,7 +210,6 @@ pub fn decide(rules: &Rules, given: &Given, known: &Known, due_at: Timestamp) ->
         (given.no_agent_reply, Suppression::NoAgentReply),
         (given.auto_resolved, Suppression::AutoResolved),
         (given.window_closed, Suppression::WindowClosed),
-        (known.open_request, Suppression::OpenRequestExists),
         (given.hold_out, Suppression::HoldOut),
         (given.sampled_out, Suppression::SampledOut),
         (
@@ -212,6 +217,7 @@ pub fn decide(rules: &Rules, given: &Given, known: &Known, due_at: Timestamp) ->
             Suppression::CapContact,
         ),
         (given.quiet_hours, Suppression::QuietHours),
+        (known.open_request, Suppression::OpenRequestExists),
         (known.desk_full, Suppression::CapDesk),
     ]
     .into_iter()

@@ -74,6 +74,15 @@ impl Share {
     /// All of it.
     pub const ALL: Self = Self(1_000_000);
 
+    /// So many hundredths, at most all of it.
+    pub const fn percent(hundredths: u32) -> Self {
+        Self(if hundredths > 100 {
+            1_000_000
+        } else {
+            hundredths * 10_000
+        })
+    }
+
     /// Whether a value that is evenly spread over all 64 bits falls into the share.
     pub const fn holds(self, even: u64) -> bool {
         even % 1_000_000 < self.0 as u64

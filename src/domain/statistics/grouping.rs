@@ -90,7 +90,7 @@ const COARSE: u16 = Dimension::Channel.bit()
     | Dimension::Language.bit();
 
 /// Every level, from coarse to fine.
-pub const LEVELS: [Level; 5] = [
+pub const LEVELS: [Level; 6] = [
     // What a board shows all day.
     Level {
         code: 1,
@@ -105,6 +105,12 @@ pub const LEVELS: [Level; 5] = [
         code: 2,
         span_ms: DAY_MS,
         dimensions: COARSE,
+    },
+    // The days of other time zones, as a board asks for them.
+    Level {
+        code: 6,
+        span_ms: SLOT_MS,
+        dimensions: Dimension::Channel.bit() | Dimension::Team.bit(),
     },
     Level {
         code: 3,

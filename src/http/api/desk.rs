@@ -9,7 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::channel;
-use crate::domain::desk::{Desk, DeskSettings, Scope};
+use crate::domain::contact::Address;
+use crate::domain::desk::{Desk, DeskSettings, Paused, Scope};
+use crate::domain::policy::region;
 use crate::domain::trigger::FieldError;
 use crate::http::error::Problem;
 use crate::http::{Doors, body};
@@ -24,17 +26,21 @@ pub(super) struct DeskView {
     name: String,
     /// Its settings, with every default.
     settings: DeskSettings,
+    /// Sending is paused, because messages were not answered and their numbers look pumped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<Paused>,
     /// What is allowed and perhaps not meant.
     warnings: Vec<String>,
 }
 
 impl DeskView {
-    fn new(desk: &Desk) -> Self {
+    fn new(doors: &Doors, desk: &Desk) -> Self {
         Self {
             desk: desk.slug.clone(),
             name: desk.name.clone(),
             settings: desk.settings.clone(),
-            warnings: Vec::new(),
+            paused: desk.paused.clone(),
+            warnings: warnings(doors, &desk.settings),
         }
     }
 }
@@ -93,11 +99,54 @@ pub(super) async fn change(
     stored(&doors, &desk).await
 }
 
+/// Let your desk send again
+///
+/// After the conversion watch has paused it: see why at `GET /v1/desk`. What waited meanwhile is decided again before it is sent;
+/// what has expired is not sent any more. A desk that is not paused stays as it is.
+#[utoipa::path(
+    post, path = "/v1/desk/resume", tag = "desk",
+    responses(
+        (status = 200, description = "It sends", body = DeskView),
+        (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "The key lacks the scope `admin`", body = Problem),
+        (status = 503, description = "Try again later", body = Problem),
+    )
+)]
+pub(super) async fn resume(
+    State(doors): State<Doors>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let desk = doors.caller(&headers, Scope::Admin).await?;
+    let now = doors.journey.clock.now();
+    if doors.journey.store.resume(desk.id, now).await? {
+        tracing::info!(desk = desk.slug, "sending goes on");
+        doors.journey.bell.notify_one();
+    }
+    stored(&doors, &desk).await
+}
+
+/// What a desk may set and perhaps does not mean.
+fn warnings(doors: &Doors, settings: &DeskSettings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for channel in ["sms", "voice"] {
+        let ours = doors.journey.routes.get(channel);
+        let ours = ours.map_or("", |provider| provider.sender(channel));
+        let sender = settings.senders.get(channel).map_or(ours, String::as_str);
+        let of_a_country = Address::phone(sender).is_ok_and(|sender| !region(&sender).is_empty());
+        if settings.rules.countries.is_empty() && !sender.is_empty() && !of_a_country {
+            warnings.push(format!(
+                "`rules.countries` is empty, and the sender of {channel} belongs to no country: numbers of every country are asked"
+            ));
+        }
+    }
+    warnings
+}
+
 /// The desk as the store has it: the one that goes with the key may be a second old.
 async fn stored(doors: &Doors, desk: &Desk) -> Result<Response, Problem> {
     let found = doors.journey.store.desk(desk.id).await?;
     let desk = found.ok_or_else(Problem::not_found)?;
-    Ok(Json(DeskView::new(&desk)).into_response())
+    Ok(Json(DeskView::new(doors, &desk)).into_response())
 }
 
 /// Each sender is an address of its channel.

@@ -38,6 +38,7 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(ratings::list))
         .routes(routes!(comments::list))
         .routes(routes!(desk::show, desk::change))
+        .routes(routes!(desk::resume))
         .routes(routes!(decisions::replay))
         .routes(routes!(ratings::exclude))
         .routes(routes!(ratings::restore))

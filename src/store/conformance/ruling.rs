@@ -108,9 +108,11 @@ async fn of_a_batch_about_one_contact_a_cap_lets_through_what_it_says(stage: Arc
     tx.commit().await.unwrap();
     let asked = |offset: usize| {
         let own = written.iter().skip(offset).step_by(2);
-        own.filter(|written| match written {
-            Written::Accepted(Accepted::New(request)) => request.reason.is_none(),
-            other => panic!("{other:?}"),
+        own.filter(|written| {
+            let Written::Accepted(Accepted::New(request)) = written else {
+                panic!("{written:?}");
+            };
+            request.reason.is_none()
         })
         .count()
     };
@@ -136,10 +138,11 @@ async fn of_many_at_once_a_day_has_as_many_asks_as_it_says(stage: Arc<Stage>) {
             } else {
                 another.as_ref()
             };
-            match store.accept(new).await.unwrap() {
-                Accepted::New(request) => (day, request.reason),
-                other => panic!("{other:?}"),
-            }
+            let accepted = store.accept(new).await.unwrap();
+            let Accepted::New(request) = accepted else {
+                panic!("{accepted:?}");
+            };
+            (day, request.reason)
         }
     })
     .await;

@@ -173,6 +173,7 @@ const SMALL: &[&str] = &[
     "duties",
     "ceilings",
     "asks_of_day",
+    "watched_hours",
     "totals",
     "api_keys",
     "streams",

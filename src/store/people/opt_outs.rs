@@ -151,22 +151,20 @@ impl Inner {
         let (own, nobody) = (Value::Id(desk.uuid()), Value::Id(uuid::Uuid::nil()));
         let values = [Value::Bytes(&hash), own, nobody];
         let rows = self.database.rows(OF_ADDRESS, &values).await?;
-        let mut known = None;
+        let ours: Vec<bool> = rows
+            .iter()
+            .map(|row| Ok(row.id("desk_id")? == desk.uuid()))
+            .collect::<Result<_, StoreError>>()?;
+        // What holds for every desk is asked for only where there is something to show.
+        let met = ours.contains(&false) && {
+            let values = [own, Value::Bytes(&hash)];
+            self.database.row(KNOWN, &values).await?.is_some()
+        };
         let mut found = Vec::new();
-        for row in &rows {
-            if row.id("desk_id")? == desk.uuid() {
+        for (row, ours) in rows.iter().zip(ours) {
+            if ours {
                 found.push(self.own_opt_out(row, desk, &hash)?);
-                continue;
-            }
-            let knows = match known {
-                Some(knows) => knows,
-                None => {
-                    let values = [own, Value::Bytes(&hash)];
-                    self.database.row(KNOWN, &values).await?.is_some()
-                }
-            };
-            known = Some(knows);
-            if knows {
+            } else if met {
                 found.push(opt_out(row, Some(address.clone()), String::new(), true)?);
             }
         }

@@ -266,3 +266,47 @@ async fn a_scanner_that_submits_the_opt_out_page_opts_nobody_out() {
     driven.assert_quiet_console().await;
     sandbox.app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driven_browser_in_disguise_is_told_by_its_own_word() {
+    let sandbox = Sandbox::start().await;
+    let page = sandbox.rating_page().await;
+    let browser = Browser::open(Look::DESKTOP.driven().disguised()).await;
+    browser.goto(&format!("{page}?s=4")).await;
+    sandbox.pass(5);
+    browser.click(".question").await;
+    browser
+        .until("document.querySelector('#note[data-kind=ok] strong')")
+        .await;
+    let kept = "select count(*) from replies where grade = 'suspect' and signs = 'webdriver'";
+    assert_eq!(sandbox.database.number(kept).await, 1);
+    assert_eq!(sandbox.rating().await, None);
+    sandbox.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_sees_the_trap_or_reaches_it_by_keyboard() {
+    let sandbox = Sandbox::start().await;
+    let page = sandbox.rating_page().await;
+    let browser = Browser::open(Look::DESKTOP).await;
+    browser.goto(&page).await;
+    let trap = "document.querySelector('a[rel=nofollow]')";
+    let place = format!("{trap}.getClientRects().length + {trap}.textContent.length");
+    assert_eq!(browser.value(&place).await, 0);
+    let tab = char::from(fantoccini::key::Key::Tab);
+    let mut reached = Vec::new();
+    for _ in 0..8 {
+        browser.keys(&[tab]).await;
+        let focus =
+            browser.value("document.activeElement.tagName + (document.activeElement.rel || '')");
+        reached.push(focus.await);
+    }
+    assert!(reached.iter().any(|name| name == "BUTTON"), "{reached:?}");
+    assert!(
+        !reached.iter().any(|name| name == "Anofollow"),
+        "{reached:?}"
+    );
+    let trapped = "select count(*) from views where kind = 'trap'";
+    assert_eq!(sandbox.database.number(trapped).await, 0);
+    sandbox.app.stop().await;
+}

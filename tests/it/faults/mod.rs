@@ -17,3 +17,4 @@ mod rolling;
 mod scene;
 mod sending;
 mod settling;
+mod totals;

@@ -42,6 +42,8 @@ pub(crate) struct Look {
     pub(crate) javascript: bool,
     /// Whether it says that a program drives it, as the browsers of link scanners do.
     pub(crate) driven: bool,
+    /// Whether it says nevertheless that it is a person's.
+    pub(crate) disguised: bool,
     /// Whether it keeps cookies.
     pub(crate) cookies: bool,
 }
@@ -54,6 +56,7 @@ impl Look {
         dark: false,
         javascript: true,
         driven: false,
+        disguised: false,
         cookies: true,
     };
     /// A desktop.
@@ -63,6 +66,7 @@ impl Look {
         dark: false,
         javascript: true,
         driven: false,
+        disguised: false,
         cookies: true,
     };
 
@@ -75,6 +79,14 @@ impl Look {
     pub(crate) const fn driven(self) -> Self {
         Self {
             driven: true,
+            ..self
+        }
+    }
+
+    /// The same under the name of a person's browser.
+    pub(crate) const fn disguised(self) -> Self {
+        Self {
+            disguised: true,
             ..self
         }
     }
@@ -122,6 +134,8 @@ impl Look {
         if !self.driven {
             // A person's browser has a window and is driven by nobody: the driver's marks are taken off again.
             args.push("--disable-blink-features=AutomationControlled".to_owned());
+        }
+        if !self.driven || self.disguised {
             args.push(format!("--user-agent={PERSON}"));
         }
         args.push(format!("--user-data-dir={}", profile.display()));

@@ -63,6 +63,21 @@ pub(crate) async fn get(url: &str) -> Answer {
     send(Method::GET, url, &[], Bytes::new()).await
 }
 
+/// A GET of something that is no text; the status and the body.
+pub(crate) async fn bytes(url: &str, headers: &[(&str, &str)]) -> (u16, Bytes) {
+    let client: Client<HttpConnector, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).build_http();
+    let mut request = Request::get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = client.request(request.body(Full::default()).unwrap());
+    let response = response.await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, body)
+}
+
 /// A form post, as a page without JavaScript sends it.
 pub(crate) async fn post_form(url: &str, fields: &[(&str, &str)], accept: &str) -> Answer {
     let headers = [

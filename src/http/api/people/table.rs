@@ -26,7 +26,7 @@ impl Kind {
 
 /// The first form in `accept` that there is.
 pub(in crate::http::api) fn wanted(accept: &str) -> Kind {
-    let kinds = accept.split(',').find_map(|part| kind(part));
+    let kinds = accept.split(',').find_map(kind);
     kinds.unwrap_or(Kind::Json)
 }
 
