@@ -51,6 +51,7 @@ METRICS = {
     "onefive_replies_reconciled_total": {"provider"},
     "onefive_ceiling_refusals_total": {"ceiling"},
     "onefive_invariant_violations": {"invariant"},
+    "onefive_desk_pauses_total": set(),
     "onefive_misses_total": {"door"},
     "onefive_misses_limited_total": {"door"},
     "onefive_forgotten_total": {"field"},
