@@ -10,7 +10,7 @@
   const periods = { today: ["Today", 0], "7d": ["Last 7 days", 6], "30d": ["Last 30 days", 29] };
   const trendDays = 30;
   const commentsMax = 8;
-  const lowMax = 20;
+  const lowMax = 200;
   const wall = new URLSearchParams(location.search).get("display") === "wall";
 
   // How often it asks: soon after an event, but leaving the service three quarters of the time; now and then without events.
@@ -68,7 +68,10 @@
       if (!who.scopes.includes("read")) return door(denied[403]);
       store(key, keep);
       at("key").value = "";
+      const asked = !at("door").hidden;
       session = open(key, who);
+      // What had the focus is gone with the door.
+      if (asked) at("content").focus();
     } catch (error) {
       if (denied[error.status]) return door(denied[error.status]);
       put("door-said", `${error.message} Try again in a moment.`);

@@ -143,7 +143,7 @@
     return element("td", { role: "cell", data: { touchpoint: group.by.touchpoint, channel: group.by.channel } },
       element("span", { className: "dim", textContent: `n${words.space}${words.count(n)} ` }), element("b", { textContent: words.percent(csat.value) }),
       element("span", { className: "range", ariaHidden: "true", style: place(csat) }, element("span", { className: "band" }), element("span", { className: "tick" })),
-      element("span", { className: "dim", textContent: words.range(csat) }),
+      element("span", { className: "dim", textContent: `${words.bare(csat.low)} to ${words.bare(csat.high)}` }),
       side ? element("span", { className: "flag", data: { tone: side }, textContent: side === "bad" ? "below the rest" : "above the rest" }) : null);
   }
 

@@ -103,8 +103,28 @@
   }
 
   board.draw.comments = (items) => merge("words", items, comment);
+  // The newest first, because that is what just happened; how long the oldest waits is said above.
+  const few = 6;
+  let all = false;
+  let lows = { items: [], more: false };
+
+  function drawLow() {
+    const { items, more } = lows;
+    const flat = items.map(({ rating, id, state, score, owner, opened_at: opened, told_at: told }) => ({ ...rating, id, state, score, owner, opened_at: opened, told: Boolean(told) }));
+    const sorted = flat.sort((a, b) => b.opened_at.localeCompare(a.opened_at) || b.id.localeCompare(a.id));
+    merge("low", all ? sorted : sorted.slice(0, few), low);
+    put("low-n", sorted.length ? `${words.count(sorted.length)}${more ? " and more" : ""} open, the oldest since ${board.when(sorted.at(-1).opened_at)}` : "");
+    at("low-more").hidden = sorted.length <= few;
+    put("low-more", all ? "Show the newest only" : `Show all ${words.count(sorted.length)}`);
+    at("low-more").ariaExpanded = String(all);
+  }
+
   board.draw.low = (items, more) => {
-    merge("low", items.map(({ rating, id, state, score, owner, opened_at: opened, told_at: told }) => ({ ...rating, id, state, score, owner, opened_at: opened, told: Boolean(told) })), low);
-    put("low-n", items.length ? `${words.count(items.length)}${more ? " and more" : ""} open` : "");
+    lows = { items, more };
+    drawLow();
   };
+  at("low-more").addEventListener("click", () => {
+    all = !all;
+    drawLow();
+  });
 })();

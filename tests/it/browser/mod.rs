@@ -2,6 +2,7 @@
 
 mod board;
 mod board_desk;
+mod board_keys;
 mod board_looks;
 mod docs;
 mod looks;
