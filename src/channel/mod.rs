@@ -54,6 +54,12 @@ pub trait Channel: Send + Sync {
         LinkLength::Full
     }
 
+    /// Whether the ask in this wording shows a link, which then has to lead to its request.
+    fn shows_link(&self, wording: &wording::Wording) -> bool {
+        let _ = wording;
+        self.reply_names_request()
+    }
+
     /// The ask.
     fn render(&self, ask: &Ask<'_>) -> Message;
 }

@@ -3,7 +3,7 @@
 //! and how to stop; the longest wording that fits is taken.
 
 use super::wording::segments::segments;
-use super::wording::{Wording, fill};
+use super::wording::{Wording, fill, sms_has_link};
 use super::{Address, AddressError, Ask, Carriage, Channel, Message};
 use crate::domain::token::LinkLength;
 
@@ -39,6 +39,10 @@ impl Channel for Sms {
 
     fn link_length(&self) -> LinkLength {
         LinkLength::Short
+    }
+
+    fn shows_link(&self, wording: &Wording) -> bool {
+        sms_has_link(wording)
     }
 
     fn render(&self, ask: &Ask<'_>) -> Message {

@@ -97,7 +97,8 @@ impl DeskSettings {
         self.answers.check("answers.")?;
         self.low_scores.check("low_scores")?;
         self.retention.check("retention")?;
-        self.watch.check("watch.")
+        self.watch.check("watch.")?;
+        self.wording.check("wording")
     }
 }
 

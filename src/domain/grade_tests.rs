@@ -82,6 +82,7 @@ fn a_lone_person_gives_no_sign() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table, one row a sign")]
 fn every_sign_is_seen_in_its_case_and_only_there() {
     let page = |n, score, after| view(n, ViewKind::Page, score, after);
     let cases: Vec<(&str, Case)> = vec![

@@ -345,7 +345,7 @@ pub(super) fn not_found(doors: &Doors) -> Response {
     html(
         StatusCode::NOT_FOUND,
         MessagePage {
-            page: page(doors, &words, &words.page.not_found, ""),
+            page: page(doors, words, &words.page.not_found, ""),
             body: "",
         }
         .render(),

@@ -1,8 +1,10 @@
 //! trigger -> request: checks, decision, one store call. A 2xx to the desk means that it is committed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Journey;
+use crate::channel::wording::{self, Wording};
 use crate::channel::{self, Ask, Buttons, Channel, Message};
 use crate::clock::random;
 use crate::domain::contact::{Address, AddressKind, Contact};
@@ -202,7 +204,7 @@ impl Journey {
                 Carriage::Queue
             },
             link: channel
-                .reply_names_request()
+                .shows_link(&self.words(desk, trigger))
                 .then(|| TokenHash::of(&self.link(&channel::name_of(channel), id))),
             now,
             due_at,
@@ -212,6 +214,17 @@ impl Journey {
             dry_run: trigger.dry_run,
         };
         Ok((new, channel))
+    }
+
+    /// The words in which a trigger's contact will be asked.
+    fn words(&self, desk: &Desk, trigger: &Trigger) -> Cow<'static, Wording> {
+        let own = &trigger.contact.language;
+        let language = if own.is_empty() {
+            &desk.settings.language
+        } else {
+            own
+        };
+        wording::own(&desk.settings.wording, language, &trigger.touchpoint)
     }
 
     /// The keyed hash of what a trigger says. Taken from the parsed trigger, so that white space and the order of fields do not make

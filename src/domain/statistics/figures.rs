@@ -344,7 +344,9 @@ mod tests {
         assert!((bounds.csat_if_unhappy, bounds.csat_if_happy) == (35.0, 85.0));
         assert!((bounds.mean_if_unhappy, bounds.mean_if_happy) == (2.4, 4.4));
         let shares = [ratings.csat, ratings.dsat, figures.response.of_delivered];
-        assert_eq!(shares.map(|share| share.unwrap().value), [70.0, 20.0, 50.0]);
+        for (share, value) in shares.into_iter().zip([70.0, 20.0, 50.0]) {
+            assert!((share.unwrap().value - value).abs() < 1e-9);
+        }
     }
 
     #[test]

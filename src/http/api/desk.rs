@@ -127,7 +127,7 @@ pub(super) async fn resume(
 
 /// What a desk may set and perhaps does not mean.
 fn warnings(doors: &Doors, settings: &DeskSettings) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = channel::wording::warnings(&settings.wording);
     for channel in ["sms", "voice"] {
         let ours = doors.journey.routes.get(channel);
         let ours = ours.map_or("", |provider| provider.sender(channel));

@@ -103,16 +103,17 @@ async fn places_follow_the_order_of_events_and_have_no_gap(stage: Arc<Stage>) {
     assert_eq!(next, [16, 17, 18]);
 }
 
+const INSERT: Sql = Sql::both(
+    "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, bucket, \
+     elapsed_ms, folded) values ($1, $2, $3, 'request.sent', $4, 'sms', '', 0, '', 0, -1, 0, 0)",
+);
+
 /// A transaction that wrote its event before others and is committed after they were told.
 async fn whoever_is_committed_late_gets_a_later_place(stage: Arc<Stage>) {
     // SQLite has one writer, so nobody can be late.
     if !matches!(stage.store.inner.database, Database::Postgres(_)) {
         return;
     }
-    const INSERT: Sql = Sql::both(
-        "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, bucket, \
-         elapsed_ms, folded) values ($1, $2, $3, 'request.sent', $4, 'sms', '', 0, '', 0, -1, 0, 0)",
-    );
     let early = EventId::new(NOW.plus_millis(-60_000), [1; 10]);
     let mut late = stage.store.inner.database.begin().await.unwrap();
     let values = [
