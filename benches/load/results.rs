@@ -30,6 +30,7 @@ const QUESTIONS: &[(&str, &str)] = &[
 ];
 
 /// The month with more and more answers in it, on each database.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 pub(crate) async fn results(bench: &Bench, samples: &mut Samples) -> Result<(), Fault> {
     let since = "from=2020-09-14T00:00:00Z&to=2020-10-14T00:00:00Z";
     for (name, database) in bench.databases() {

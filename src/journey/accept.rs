@@ -204,7 +204,7 @@ impl Journey {
                 Carriage::Queue
             },
             link: channel
-                .shows_link(&self.words(desk, trigger))
+                .shows_link(&Self::words(desk, trigger))
                 .then(|| TokenHash::of(&self.link(&channel::name_of(channel), id))),
             now,
             due_at,
@@ -217,7 +217,7 @@ impl Journey {
     }
 
     /// The words in which a trigger's contact will be asked.
-    fn words(&self, desk: &Desk, trigger: &Trigger) -> Cow<'static, Wording> {
+    fn words(desk: &Desk, trigger: &Trigger) -> Cow<'static, Wording> {
         let own = &trigger.contact.language;
         let language = if own.is_empty() {
             &desk.settings.language

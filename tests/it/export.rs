@@ -132,14 +132,11 @@ story!(parquet_reads_back, async |database: Database| {
                 &Field::Str(item["id"].as_str().unwrap().to_owned())
             );
             assert_eq!(fields["team"], &Field::Str("network".to_owned()));
-            let answered = match fields["answered_at"] {
-                Field::TimestampMillis(at) => {
-                    json!(onefive::domain::time::Timestamp::from_millis(*at).to_rfc3339())
-                }
-                other => {
-                    assert_eq!(other, &Field::Null);
-                    Value::Null
-                }
+            let answered = if let Field::TimestampMillis(at) = fields["answered_at"] {
+                json!(onefive::domain::time::Timestamp::from_millis(*at).to_rfc3339())
+            } else {
+                assert_eq!(fields["answered_at"], &Field::Null);
+                Value::Null
             };
             assert_eq!(answered, item["answered_at"]);
             if list == "ratings" {

@@ -1,5 +1,7 @@
 //! A low score is known at once and stays open until somebody takes it, tells the customer, and closes it.
 
+#![expect(clippy::float_cmp, reason = "whole numbers, as Prometheus shows them")]
+
 use ::http::Method;
 use serde_json::{Value, json};
 

@@ -28,7 +28,7 @@ async fn publish(stage: &Stage) {
     stage.app.journey.publish().await.unwrap();
 }
 
-async fn readers(stage: &Stage) -> i64 {
+fn readers(stage: &Stage) -> i64 {
     stage.app.journey.metrics.streams.readers.get()
 }
 
@@ -60,7 +60,7 @@ story!(
         for stream in [&mut live, &mut all, &mut resumed] {
             assert_eq!(seqs(&stream.take(1).await), [101]);
         }
-        assert_eq!(readers(&stage).await, 3);
+        assert_eq!(readers(&stage), 3);
         drop((live, all, resumed));
         stage.finish().await;
     }
@@ -148,10 +148,10 @@ async fn a_reader_who_does_not_read_is_cut_off() {
     let begun = Instant::now();
     let cut = timeout(DEADLINE, async {
         let mut ticks = interval(Duration::from_millis(20));
-        while readers(&stage).await == 0 {
+        while readers(&stage) == 0 {
             ticks.tick().await;
         }
-        while readers(&stage).await > 0 {
+        while readers(&stage) > 0 {
             ticks.tick().await;
         }
     });

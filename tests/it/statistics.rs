@@ -1,4 +1,4 @@
-//! Our intervals and tests beside those of SciPy and statsmodels, for hundreds of groups from one answer to a million.
+//! Our intervals and tests beside those of `SciPy` and `statsmodels`, for hundreds of groups from one answer to a million.
 
 use std::io::Write as _;
 use std::path::Path;

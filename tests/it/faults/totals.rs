@@ -177,7 +177,7 @@ impl Traffic {
                 tokio::task::yield_now().await;
                 continue;
             };
-            let now = counters(&String::from_utf8(body.to_vec()).unwrap());
+            let now = counters(std::str::from_utf8(&body).unwrap());
             let mut seen = self.seen.lock().unwrap();
             none_fell(&seen, &now);
             // What was acknowledged before the look is in it.

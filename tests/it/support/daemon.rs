@@ -46,7 +46,7 @@ impl Daemon {
         })
     }
 
-    /// VictoriaMetrics.
+    /// `VictoriaMetrics`.
     pub(crate) fn victoria_metrics() -> Self {
         Self::new("ONEFIVE_TEST_VICTORIA_METRICS", |address, folder| {
             vec![

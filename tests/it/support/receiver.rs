@@ -66,11 +66,11 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Answers 204 to everything.
     pub(crate) async fn start() -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap()).await
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
     /// The same on a listener of the test's.
-    pub(crate) async fn on(listener: TcpListener) -> Self {
+    pub(crate) fn on(listener: TcpListener) -> Self {
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let (send, told) = watch::channel(Vec::new());
         let manner = Arc::new(Mutex::new(Manner::Status(204, Vec::new())));
