@@ -30,6 +30,7 @@ mod ledger;
 mod settings;
 mod signature;
 mod twiml;
+mod voices;
 
 /// Reads the section `[providers.twilio]`.
 pub fn build(built: Built) -> Result<Arc<dyn Provider>, SettingsError> {
@@ -114,7 +115,7 @@ impl Provider for Twilio {
 
     fn answer(&self, _inbound: &Inbound, answer: &Answer) -> HookReply {
         let body = twiml::of(answer, &self.settings.public_url, |language| {
-            self.settings.voice(language)
+            self.settings.voices.of(language)
         });
         HookReply {
             content_type: "text/xml; charset=utf-8",

@@ -6,6 +6,7 @@ use http::Uri;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::voices::Voices;
 use crate::domain::contact::Address;
 use crate::provider::SettingsError;
 
@@ -96,28 +97,8 @@ pub(super) struct Settings {
     pub(super) in_flight: usize,
     /// 5 to 36000.
     pub(super) validity_seconds: u32,
-    /// May be empty.
-    pub(super) voice: String,
-    /// By language tag.
-    pub(super) voices: BTreeMap<String, String>,
-}
-
-impl Settings {
-    /// The voice for a language: of its tag, of a wider one (`es` for `es-MX`), the usual one. May be empty.
-    pub(super) fn voice(&self, language: &str) -> &str {
-        let mut wanted = language;
-        loop {
-            let found = self
-                .voices
-                .iter()
-                .find(|(tag, _)| tag.eq_ignore_ascii_case(wanted));
-            match (found, wanted.rsplit_once('-')) {
-                (Some((_, voice)), _) => return voice,
-                (None, Some((wider, _))) => wanted = wider,
-                (None, None) => return &self.voice,
-            }
-        }
-    }
+    /// Who speaks which language.
+    pub(super) voices: Voices,
 }
 
 /// The shortest and longest `ValidityPeriod`, in seconds: Twilio takes 1 to 36000 and recommends more than 5.
@@ -190,7 +171,7 @@ impl Raw {
             "validity_seconds",
             "must be from 5 to 36000",
         )?;
-        check_voices(&self.voices)?;
+        let voices = Voices::check(self.voice, self.voices)?;
         let auth_tokens = match (self.auth_tokens.is_empty(), self.api_key_sid.is_empty()) {
             (false, _) => self.auth_tokens,
             (true, true) => vec![self.secret.clone()],
@@ -226,33 +207,12 @@ impl Raw {
             public_url,
             in_flight: self.in_flight,
             validity_seconds: self.validity_seconds,
-            voice: self.voice,
-            voices: self.voices,
+            voices,
         })
     }
 }
 
-/// Every voice has a name, and a language tag to go by.
-fn check_voices(voices: &BTreeMap<String, String>) -> Result<(), SettingsError> {
-    for (tag, voice) in voices {
-        let tagged = tag.starts_with(|c: char| c.is_ascii_alphabetic())
-            && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        let key = format!("voices.{tag}");
-        ensure(
-            tagged,
-            &key,
-            "must be named by a language tag such as es or es-MX",
-        )?;
-        ensure(
-            !voice.trim().is_empty(),
-            &key,
-            "must be a voice such as Polly.Mia",
-        )?;
-    }
-    Ok(())
-}
-
-fn ensure(good: bool, key: &str, message: &str) -> Result<(), SettingsError> {
+pub(super) fn ensure(good: bool, key: &str, message: &str) -> Result<(), SettingsError> {
     if good {
         Ok(())
     } else {
@@ -385,22 +345,6 @@ pub(super) mod tests {
         assert!(settings("colour = 'red'").is_err());
         let raw: Raw = section("").try_into().unwrap();
         assert_eq!(raw.check(String::new()).unwrap_err().key, "public_url");
-    }
-
-    #[test]
-    fn each_language_has_its_voice() {
-        let settings = settings(
-            "voice = 'Polly.Joanna'\nvoices = { es = 'Polly.Lucia', es-MX = 'Polly.Mia' }",
-        )
-        .unwrap();
-        for (language, voice) in [
-            ("es-MX", "Polly.Mia"),
-            ("es-ES", "Polly.Lucia"),
-            ("ES", "Polly.Lucia"),
-            ("en-US", "Polly.Joanna"),
-        ] {
-            assert_eq!(settings.voice(language), voice, "{language}");
-        }
     }
 
     #[test]
