@@ -3,6 +3,12 @@
 -- Which wording of the ask was used; empty as long as nothing tells.
 alter table requests add column wording text not null default '';
 
+-- The grade of the first answer, where another one took its place; empty where none did. What was counted under it stays there.
+alter table ratings add column first_grade text not null default '';
+
+-- Sums know nothing of the requests before them: those stay out of them, whatever comes of them yet.
+insert into duties (name, owner, until, fence, mark) select 'sums', '', 0, 0, coalesce(max(created_at), 0) from requests;
+
 -- What requests and ratings add up to, by when the conversation ended and by the snapshot of who served. A request stays in its
 -- rows for good; events are deltas to them, folded together with the totals. `level` tells which of the dimensions are filled
 -- and how long `at` lasts (see domain::statistics::grouping): a coarse level stays small however many requests there are.

@@ -96,7 +96,7 @@ impl DeskSettings {
         self.rules.check("rules.")?;
         self.answers.check("answers.")?;
         self.low_scores.check("low_scores")?;
-        self.retention.check("retention")?;
+        self.retention.check("retention.")?;
         self.watch.check("watch.")?;
         self.wording.check("wording")
     }

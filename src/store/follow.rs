@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use super::desks::settings;
 use super::dialect::{Row, Sql, Value};
+use super::record::Said;
 use super::row::{self, rating_columns, request_columns};
 use super::sql::{Inner, SqlStore};
 use super::tx::Tx;
@@ -210,8 +211,13 @@ impl Inner {
                 Value::Int(now.as_millis()),
             ];
             if tx.execute(OPEN, &values).await? > 0 {
-                let rated = Some((rating.score, 0));
-                self.emit_rated(tx, request, EventKind::RatingLow, 0, rated, now);
+                let said = Said {
+                    score: Some(rating.score),
+                    elapsed_ms: Some(0),
+                    words: &rating.comment,
+                    ..Said::default()
+                };
+                self.emit_said(tx, request, EventKind::RatingLow, said, now);
             }
         } else if before.is_some() {
             let values = [desk, id, Value::Int(now.as_millis())];

@@ -150,7 +150,6 @@ impl Inner {
             };
             let who = Who {
                 address: key(desk.uuid(), &row.bytes("address_hash")?),
-                // As the store has it: erased contacts are still told apart.
                 person: Some(key(desk.uuid(), &row.bytes("contact_hash")?)),
             };
             triggers.push(PastTrigger {
@@ -159,8 +158,12 @@ impl Inner {
                 earlier: Vec::new(),
             });
         }
-        let addresses: Vec<Key> = triggers.iter().map(|past| past.who.address).collect();
-        let persons: Vec<Key> = triggers.iter().filter_map(|past| past.who.person).collect();
+        // Whoever is forgotten has no hash, so nothing tells these contacts apart: none has asks of its own.
+        let known = |key: &Key| key[16..] != [0; 16];
+        let addresses = triggers.iter().map(|past| past.who.address);
+        let addresses: Vec<Key> = addresses.filter(known).collect();
+        let persons = triggers.iter().filter_map(|past| past.who.person);
+        let persons: Vec<Key> = persons.filter(known).collect();
         let due = triggers.iter().map(|past| past.request.due_at).min();
         let since = due.unwrap_or_default().plus_millis(-reach_ms);
         let values = [

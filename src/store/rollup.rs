@@ -63,16 +63,25 @@ pub(super) const COLUMNS: [&str; NUMBERS] = [
     "t21",
 ];
 
-/// What a request has of every dimension, its time, and its rating's grade.
+/// What a request has of every dimension, its time, and the grade of its first answer.
 macro_rules! place_columns {
     () => {
         "requests.id, requests.created_at, requests.channel, requests.team, requests.queue, requests.touchpoint, requests.phase, \
          requests.language, case when requests.agent_id <> '' then requests.agent_id else requests.agent_name end as agent, \
-         requests.topic, requests.wording, coalesce(g.grade, '') as grade"
+         requests.topic, requests.wording, case when g.first_grade <> '' then g.first_grade else coalesce(g.grade, '') end as grade"
     };
 }
 
 pub(super) use place_columns;
+
+/// Requests of that time and before are in no sum: they are older than the sums.
+macro_rules! since {
+    () => {
+        "coalesce((select mark from duties where name = 'sums'), 0)"
+    };
+}
+
+pub(super) use since;
 
 macro_rules! places {
     ($ids:literal) => {
@@ -80,7 +89,9 @@ macro_rules! places {
             "select ",
             place_columns!(),
             " from requests left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id \
-             where requests.desk_id = $1 and requests.id in (",
+             where requests.desk_id = $1 and requests.created_at > ",
+            since!(),
+            " and requests.id in (",
             $ids,
             ")"
         )

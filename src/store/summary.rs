@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use super::dialect::{Row, Sql, Value};
-use super::rollup::{COLUMNS, delta, place_columns, spot};
+use super::rollup::{COLUMNS, delta, place_columns, since, spot};
 use super::sql::{Inner, SqlStore};
 use crate::domain::id::DeskId;
 use crate::domain::statistics::counts::{Counts, NUMBERS};
@@ -29,12 +29,21 @@ pub struct Group {
 #[async_trait]
 pub trait Summaries: Send + Sync {
     /// What requests and ratings add up to, by group in order. Includes everything that is committed.
-    async fn groups(&self, desk: DeskId, question: &Question) -> Result<Vec<Group>, StoreError>;
+    /// `None` if there are more of them than may be put together at once.
+    async fn groups(
+        &self,
+        desk: DeskId,
+        question: &Question,
+    ) -> Result<Option<Vec<Group>>, StoreError>;
 }
 
 #[async_trait]
 impl Summaries for SqlStore {
-    async fn groups(&self, desk: DeskId, question: &Question) -> Result<Vec<Group>, StoreError> {
+    async fn groups(
+        &self,
+        desk: DeskId,
+        question: &Question,
+    ) -> Result<Option<Vec<Group>>, StoreError> {
         self.inner.groups(desk, question).await
     }
 }
@@ -65,7 +74,7 @@ const SUMS: Sql = Sql::both(
      from rollups where desk_id = $1 and level = $2 and at >= $3 and at < $4 and ($9 = '' or channel = $9) and ($10 = \
      '' or team = $10) and ($11 = '' or queue = $11) and ($12 = '' or touchpoint = $12) and ($13 = '' or phase = $13) \
      and ($14 = '' or language = $14) and ($15 = '' or agent = $15) and ($16 = '' or topic = $16) and ($17 = '' or \
-     wording = $17) group by 1, 2, 3, 4, 5",
+     wording = $17) group by 1, 2, 3, 4, 5 limit 50001",
 );
 /// SQLite would rather read all events of the desk, because it does not know how few are pending.
 macro_rules! pending {
@@ -77,7 +86,8 @@ macro_rules! pending {
             $hint,
             "join requests on requests.desk_id = e.desk_id and requests.id = e.request_id \
      left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id \
-             where e.desk_id = $1 and e.folded = 0"
+             where e.desk_id = $1 and e.folded = 0 and requests.created_at > ",
+            since!()
         )
     };
 }
@@ -88,11 +98,18 @@ const PENDING: Sql = Sql::each(pending!("indexed by events_pending "), pending!(
 pub(super) const STATEMENTS: &[(&str, Sql)] =
     &[("summary.sums", SUMS), ("summary.pending", PENDING)];
 
+/// The most groups that are put together at once; the statement reads one more.
+const GROUPS_MAX: usize = 50_000;
+
 /// Groups while they are put together.
 type Groups = BTreeMap<(Vec<String>, i64), Counts>;
 
 impl Inner {
-    async fn groups(&self, desk: DeskId, question: &Question) -> Result<Vec<Group>, StoreError> {
+    async fn groups(
+        &self,
+        desk: DeskId,
+        question: &Question,
+    ) -> Result<Option<Vec<Group>>, StoreError> {
         let parts = question
             .stretches()
             .map_err(|_| StoreError::Settings("this is kept by days of UTC".to_owned()))?;
@@ -110,7 +127,11 @@ impl Inner {
             }
         }
         for part in parts {
-            for row in tx.rows(SUMS, &values(desk, question, part)).await? {
+            let rows = tx.rows(SUMS, &values(desk, question, part)).await?;
+            if rows.len() + groups.len() > GROUPS_MAX {
+                return Ok(None);
+            }
+            for row in rows {
                 let by = ["g1", "g2", "g3"].into_iter().take(question.by.len());
                 let by: Vec<String> = by.map(|group| row.text(group)).collect::<Result<_, _>>()?;
                 let slot = slot_of(question.slots, row.int("slot")?);
@@ -118,10 +139,12 @@ impl Inner {
             }
         }
         tx.rollback().await?;
-        Ok(groups
-            .into_iter()
-            .map(|((by, slot), counts)| Group { by, slot, counts })
-            .collect())
+        let groups = groups.into_iter();
+        Ok(Some(
+            groups
+                .map(|((by, slot), counts)| Group { by, slot, counts })
+                .collect(),
+        ))
     }
 }
 

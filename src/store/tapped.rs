@@ -24,7 +24,7 @@ const COUNT: Sql = Sql::both(
 );
 /// A person's answer in the place of one that nobody is known to have given.
 const TAKE_RATING: Sql = Sql::both(
-    "update ratings set grade = $3, client = $4, answered_at = $5, elapsed_ms = $6 where desk_id = $1 and id = $2",
+    "update ratings set first_grade = case when first_grade = '' then grade else first_grade end, grade = $3, client = $4, answered_at = $5, elapsed_ms = $6 where desk_id = $1 and id = $2",
 );
 
 #[cfg(test)]

@@ -84,7 +84,8 @@ pub(super) async fn summary(
         .journey
         .store
         .groups(desk.id, &asking.question)
-        .await?;
+        .await?
+        .ok_or_else(too_many)?;
     let mut total = Counts::default();
     let mut groups: BTreeMap<Vec<String>, Counts> = BTreeMap::new();
     for group in kept {
@@ -122,6 +123,12 @@ pub(super) async fn summary(
         total: Figures::of(&total, total.n() < minimum),
     };
     Ok(Json(answer).into_response())
+}
+
+/// More groups than one answer may be made of.
+fn too_many() -> Problem {
+    let message = "makes more groups than one answer can hold; ask for less time, or group by less";
+    Problem::parameter("group_by", message)
 }
 
 /// At most [`GROUPS_MAX`]: the largest keep their names, so that what is left over moves the least.
@@ -236,7 +243,7 @@ pub(super) async fn compare(
         }
         let groups = doors.journey.store.groups(desk.id, &asking.question);
         let mut all = Counts::default();
-        for group in groups.await? {
+        for group in groups.await?.ok_or_else(too_many)? {
             all.add(&group.counts);
         }
         let hidden = all.n() < asking.minimum;
@@ -306,7 +313,8 @@ pub(super) async fn agents(
         .journey
         .store
         .groups(desk.id, &asking.question)
-        .await?;
+        .await?
+        .ok_or_else(too_many)?;
     let counts: Vec<Counts> = groups.iter().map(|group| group.counts.clone()).collect();
     let agents = groups
         .into_iter()

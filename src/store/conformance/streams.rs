@@ -213,8 +213,10 @@ async fn an_event_keeps_the_words_that_came_with_it(stage: Arc<Stage>) {
         [
             ("reply.unrecognized", 0, "who is this"),
             ("rating.created", 2, ""),
+            ("rating.low", 2, ""),
             ("rating.commented", 2, "far too slow"),
             ("rating.changed", 4, ""),
+            ("follow_up.closed", 4, ""),
         ]
     );
     for row in stage.rows(DETAIL, &[]).await {

@@ -182,7 +182,12 @@ async fn counted(stage: &Stage, question: &Question) -> BTreeMap<(Vec<String>, i
 }
 
 async fn groups(stage: &Stage, question: &Question) -> BTreeMap<(Vec<String>, i64), Counts> {
-    let groups = stage.store.groups(stage.desk, question).await.unwrap();
+    let groups = stage
+        .store
+        .groups(stage.desk, question)
+        .await
+        .unwrap()
+        .unwrap();
     let mut found = BTreeMap::new();
     for group in groups.into_iter().filter(|group| !group.counts.is_empty()) {
         let counts = Counts {
@@ -319,6 +324,7 @@ async fn groups_are_what_the_rows_are(stage: Arc<Stage>) {
         .store
         .groups(stage.desk, &Question::default())
         .await
+        .unwrap()
         .unwrap();
     let all = &all[0].counts;
     assert!(
