@@ -2,6 +2,7 @@
 
 mod call;
 mod held;
+mod leave;
 mod mail;
 mod page;
 mod text;

@@ -4,7 +4,6 @@ use crate::channel::{self, Carriage};
 use crate::clock::random;
 use crate::domain::desk::Desk;
 use crate::domain::grade::{self, Facts, Proof, Sign};
-use crate::domain::opt_out::{ONE_CLICK, PAGE};
 use crate::domain::rating::{Grade, Rating, Score, clean_comment};
 use crate::domain::reply::{Reply, ReplyKind, Understood};
 use crate::domain::request::Request;
@@ -86,10 +85,10 @@ pub enum PressError {
 }
 
 /// A post of a page whose value is genuine.
-struct Weighed {
+pub(super) struct Weighed {
     value: ViewValue,
     client: Client,
-    signs: Vec<&'static Sign>,
+    pub(super) signs: Vec<&'static Sign>,
     window_ms: i64,
     /// The link is worn out.
     over: bool,
@@ -280,7 +279,7 @@ impl Journey {
     }
 
     /// What is to be thought of a post of one of this link's pages.
-    async fn weigh(
+    pub(super) async fn weigh(
         &self,
         token: &str,
         view: &str,
@@ -343,55 +342,6 @@ impl Journey {
             window_ms,
             sent_at: None,
         }
-    }
-
-    /// The contact of this link does not want to be asked. `None` if no request has this link. `one_click` says that the contact's mail program did it (RFC 8058) and not the page. A wish may come late: it is heard as
-    /// long as the person is known.
-    pub async fn opt_out_by_link(
-        &self,
-        token: &str,
-        one_click: bool,
-    ) -> Result<Option<Opened>, StoreError> {
-        let reply = Reply {
-            kind: ReplyKind::Click,
-            provider_id: if one_click { ONE_CLICK } else { PAGE }.to_owned(),
-            raw: "opt out".to_owned(),
-            grade: Grade::Tap,
-            at: self.clock.now(),
-        };
-        let find = Find::Link(TokenHash::of(token));
-        let new = NewReply {
-            find,
-            reply,
-            understood: Understood::Stop,
-            window_ms: self.rules.correction_ms,
-            sent_at: None,
-        };
-        if self.store.record_reply(new).await?.is_none() {
-            return Ok(None);
-        }
-        self.open(token).await
-    }
-
-    /// The button of the opt-out page. `false` if it was no person who pressed it, or the page is too old: then nothing changed,
-    /// and the page is shown again.
-    pub async fn opt_out_by_page(
-        &self,
-        token: &str,
-        view: &str,
-        proof: Proof,
-        noticed: &str,
-        visitor: &Visitor,
-    ) -> Result<bool, StoreError> {
-        let signs = match self.weigh(token, view, noticed, visitor).await {
-            Ok(weighed) => weighed.signs,
-            Err(PressError::Stale | PressError::Unknown) => return Ok(false),
-            Err(PressError::Store(error)) => return Err(error),
-        };
-        if !grade::is_wish(proof, &signs) {
-            return Ok(false);
-        }
-        Ok(self.opt_out_by_link(token, false).await?.is_some())
     }
 }
 
