@@ -62,19 +62,20 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
     ("ratings", Sql::both("select count(*) as n from ratings")),
     ("replies", Sql::both("select count(*) as n from replies")),
     ("requests", Sql::both("select count(*) as n from requests")),
+    ("rollups", Sql::both("select count(*) as n from rollups")),
     (
         "sink_marks",
         Sql::both("select count(*) as n from sink_marks"),
     ),
-    ("rollups", Sql::both("select count(*) as n from rollups")),
     ("strays", Sql::both("select count(*) as n from strays")),
     ("streams", Sql::both("select count(*) as n from streams")),
     ("totals", Sql::both("select count(*) as n from totals")),
+    ("views", Sql::both("select count(*) as n from views")),
+    ("walks", Sql::both("select count(*) as n from walks")),
     (
         "watched_hours",
         Sql::both("select count(*) as n from watched_hours"),
     ),
-    ("views", Sql::both("select count(*) as n from views")),
     (
         "webhook_deliveries",
         Sql::both("select count(*) as n from webhook_deliveries"),
@@ -84,7 +85,6 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
         Sql::both("select count(*) as n from webhook_retries"),
     ),
     ("webhooks", Sql::both("select count(*) as n from webhooks")),
-    ("walks", Sql::both("select count(*) as n from walks")),
 ];
 
 /// Which database.
