@@ -14,7 +14,7 @@ use crate::support::database::Database;
 use crate::support::http::{Answer, get, post_form, post_json, send};
 use crate::support::mail::MailServer;
 use crate::support::program::Program;
-use crate::support::search::{around, holds, stored};
+use crate::support::search::{around, holds, readable, stored};
 use crate::support::stage::OUR_NUMBER;
 use crate::support::twilio::{Behaviour, FakeTwilio};
 
@@ -349,8 +349,9 @@ story!(
         receiver.wait(|told| told.len() > 1).await;
         let failed = "select count(*) from webhook_deliveries where status = 500";
         let logged = timeout(DEADLINE, async {
+            let mut ticks = interval(Duration::from_millis(100));
             while database.number(failed).await == 0 {
-                tokio::task::yield_now().await;
+                ticks.tick().await;
             }
         });
         assert!(logged.await.is_ok(), "the failures are noted");
@@ -367,6 +368,10 @@ story!(
             scene.put_out.join("\n").into_bytes(),
         ));
         assert!(scene.put_out.len() > 10);
+        let places: Vec<(String, String)> = places
+            .into_iter()
+            .map(|(place, bytes)| (place, readable(&bytes)))
+            .collect();
         assert!(
             places.iter().any(|(_, text)| holds(text, "CH-1")),
             "the search finds what is there"
