@@ -22,10 +22,10 @@ pub struct Retention {
     /// to 3650 days after the request.
     #[schema(minimum = 31, maximum = 3650)]
     pub address_days: u32,
-    /// Comments: 2 to 3650 days after the answer.
+    /// Comments, the reasons of managers, and the notes of follow-ups: 2 to 3650 days after the answer or the note.
     #[schema(minimum = 2, maximum = 3650)]
     pub comment_days: u32,
-    /// Replies as they came, also those without a score: 1 to 3650 days.
+    /// Replies as they came, also those without a score: 1 to 3650 days. Words in events are kept no longer than these or comments.
     #[schema(minimum = 1, maximum = 3650)]
     pub raw_days: u32,
     /// Which conversation and which agent a score was about: 31 to 3650 days after the request, or 0 to keep it. The score itself

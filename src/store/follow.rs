@@ -1,4 +1,5 @@
-//! Low scores: opened and closed with the rating, in its transaction; then what somebody does about them.
+//! Low scores: opened and closed with the rating, in its transaction; then what somebody does about them. Notes are sealed: they tell
+//! of a customer.
 
 use async_trait::async_trait;
 
@@ -6,7 +7,7 @@ use super::StoreError;
 use super::desks::settings;
 use super::dialect::{Row, Sql, Value};
 use super::record::Said;
-use super::row::{self, rating_columns, request_columns};
+use super::row::{self, place, rating_columns, request_columns};
 use super::sql::{Inner, SqlStore};
 use super::tx::Tx;
 use crate::domain::event::EventKind;
@@ -248,13 +249,16 @@ impl Inner {
             Err(refused) => return Ok(Some(Err(refused))),
         };
         let at = |at: Option<Timestamp>| Value::Int(at.map_or(0, Timestamp::as_millis));
+        let note = |column, note: &str| self.seal_text(column, desk, id.uuid(), note);
+        let told_note = note("follow_ups.told_note", &follow_up.told_note);
+        let close_note = note("follow_ups.close_note", &follow_up.close_note);
         let values = [
             Value::Id(desk.uuid()),
             Value::Id(id.uuid()),
             Value::Text(follow_up.state.as_str()),
             Value::Text(&follow_up.owner),
-            Value::Text(&follow_up.told_note),
-            Value::Text(&follow_up.close_note),
+            Value::Text(&told_note),
+            Value::Text(&close_note),
             Value::Text(&follow_up.closed_by),
             at(follow_up.taken_at),
             at(follow_up.told_at),
@@ -279,23 +283,32 @@ impl Inner {
     fn followed(&self, row: &Row) -> Result<Followed, StoreError> {
         let request = row::request(row, &self.keys)?;
         let rating = row::rating(row, &self.keys, request.desk)?;
+        Ok((self.follow_up_of(row, request.desk)?, rating, request))
+    }
+
+    /// The columns of a follow-up alone.
+    pub(super) fn follow_up_of(&self, row: &Row, desk: DeskId) -> Result<FollowUp, StoreError> {
+        let id = row.id("follow_id")?;
         let score = Score::try_from(row.int("low_score")?);
-        let follow_up = FollowUp {
-            id: FollowUpId::from_uuid(row.id("follow_id")?),
+        let note = |column: &'static str| {
+            let place = place(&format!("follow_ups.{column}"), desk, id);
+            self.keys.open_text(&place, row.text(column)?)
+        };
+        Ok(FollowUp {
+            id: FollowUpId::from_uuid(id),
             rating: RatingId::from_uuid(row.id("rating_id")?),
             request: RequestId::from_uuid(row.id("request_id")?),
             score: score.map_err(|error| StoreError::Corrupt(format!("score: {error}")))?,
             state: state(row, "follow_state")?,
             owner: row.text("owner")?,
-            told_note: row.text("told_note")?,
-            close_note: row.text("close_note")?,
+            told_note: note("told_note")?,
+            close_note: note("close_note")?,
             closed_by: row.text("closed_by")?,
             opened_at: Timestamp::from_millis(row.int("opened_at")?),
             taken_at: row::maybe(row, "taken_at")?,
             told_at: row::maybe(row, "told_at")?,
             closed_at: row::maybe(row, "closed_at")?,
-        };
-        Ok((follow_up, rating, request))
+        })
     }
 }
 

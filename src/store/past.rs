@@ -209,7 +209,9 @@ impl Inner {
             return Ok(Vec::new());
         }
         let since = due_at.plus_millis(-rules.reach_ms());
-        let asks = self.asks(tx, &[who], since).await?;
+        let mut asks = self.asks(tx, &[who], since).await?;
+        // Of two that wait for one person the earlier goes first, so that they do not stop each other.
+        asks.retain(|ask| (ask.due_at, ask.id.uuid()) < (due_at, but.uuid()));
         Ok(of(&asks, who, but))
     }
 

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use super::sql::SqlStore;
 use super::{Attempt, KeyRing, StoreError};
 use crate::domain::contact::Address;
+use crate::domain::follow_up::FollowUp;
 use crate::domain::id::DeskId;
 use crate::domain::opt_out::{NewOptOut, OptOut};
 use crate::domain::rating::Rating;
@@ -83,6 +84,8 @@ pub struct Held {
     pub replies: Vec<HeldReply>,
     /// Its provider calls.
     pub attempts: Vec<Attempt>,
+    /// What was done about a low score.
+    pub follow_ups: Vec<FollowUp>,
 }
 
 /// How much was erased.

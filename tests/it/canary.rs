@@ -14,9 +14,11 @@ use crate::support::database::Database;
 use crate::support::http::{Answer, get, post_form, post_json, send};
 use crate::support::mail::MailServer;
 use crate::support::program::Program;
-use crate::support::search::{around, holds, stored};
+use crate::support::search::{around, holds, readable, stored};
 use crate::support::stage::OUR_NUMBER;
 use crate::support::twilio::{Behaviour, FakeTwilio};
+
+mod results;
 
 /// For what the service does by itself. Only a broken service comes near.
 const DEADLINE: Duration = Duration::from_secs(40);
@@ -58,6 +60,8 @@ impl Scene {
         program.set("providers.smtp.port", &mail.port.to_string());
         program.set("providers.smtp.tls", "none");
         program.set("providers.smtp.from", "feedback@acme.example");
+        program.set("sinks.webhook.allow_networks", "[\"127.0.0.0/8\"]");
+        program.set("sinks.webhook.allow_http", "true");
         program.env("ONEFIVE_LOG__LEVEL", "trace");
         let http = Client::builder(TokioExecutor::new()).build_http();
         program.serve(&http).await;
@@ -84,6 +88,7 @@ impl Scene {
         .map(str::to_owned)
         .to_vec();
         secrets.extend([key[12..].to_owned(), provider]);
+        secrets.extend(results::SECRETS.map(str::to_owned));
         Self {
             program,
             twilio,
@@ -179,7 +184,7 @@ impl Scene {
         let service = self.program.service();
         self.twilio.status(&service, &message, "delivered").await;
         self.text(RAW).await;
-        self.text(&format!("2 {COMMENT}")).await;
+        self.text(&format!("2 but {COMMENT}")).await;
         self.text(RAW).await;
         let false_signature = [("From", NUMBER), ("To", OUR_NUMBER), ("Body", RAW)];
         let refused =
@@ -300,7 +305,9 @@ impl Scene {
         let path = "/v1/contacts/%2B14155559731";
         let held = self.call(Method::GET, path, "").await;
         assert!(
-            held.body.contains(COMMENT) && held.body.contains(RAW),
+            [COMMENT, RAW, results::TOLD]
+                .iter()
+                .all(|words| held.body.contains(words)),
             "given out"
         );
         assert_eq!(
@@ -329,12 +336,26 @@ story!(
     what_names_a_person_or_opens_a_door_is_put_out_nowhere,
     async |database: Database| {
         let mut scene = Scene::start(&database).await;
+        let receiver = scene.settings().await;
         scene.texts().await;
         let page_url = scene.mailed().await;
+        scene.held().await;
+        scene.followed_up().await;
         scene.chat_and_call().await;
         scene.errors(&page_url).await;
-        scene.the_end().await;
+        // Before anything of it is erased, too.
         let mut places = stored(&database).await;
+        scene.the_end().await;
+        receiver.wait(|told| told.len() > 1).await;
+        let failed = "select count(*) from webhook_deliveries where status = 500";
+        let logged = timeout(DEADLINE, async {
+            let mut ticks = interval(Duration::from_millis(100));
+            while database.number(failed).await == 0 {
+                ticks.tick().await;
+            }
+        });
+        assert!(logged.await.is_ok(), "the failures are noted");
+        places.extend(stored(&database).await);
         scene.program.kill();
         let log = scene.program.log();
         assert!(
@@ -347,6 +368,10 @@ story!(
             scene.put_out.join("\n").into_bytes(),
         ));
         assert!(scene.put_out.len() > 10);
+        let places: Vec<(String, String)> = places
+            .into_iter()
+            .map(|(place, bytes)| (place, readable(&bytes)))
+            .collect();
         assert!(
             places.iter().any(|(_, text)| holds(text, "CH-1")),
             "the search finds what is there"

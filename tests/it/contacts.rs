@@ -1,12 +1,14 @@
 //! Everything held about a person is given out on demand, and erased on demand; scores and totals stay.
 
 use http::Method;
+use onefive::domain::token::LinkLength;
 use serde_json::{Value, json};
 
 use crate::story;
 use crate::support::database::Database;
-use crate::support::http::{Answer, get, send};
+use crate::support::http::{Answer, get, post_json, send};
 use crate::support::stage::{ANA, OUR_NUMBER, Stage, desk};
+use crate::support::surfer::{BROWSER, Surfer};
 
 const PATH: &str = "/v1/contacts/%2B14155550123";
 
@@ -150,6 +152,118 @@ story!(
         assert_eq!(stage.database.number(raw).await, 0);
         let sid = "select count(*) from attempts where provider_id <> ''";
         assert_eq!(stage.database.number(sid).await, 0);
+        stage.finish().await;
+    }
+);
+
+/// A mail that was answered badly on its page, and cared for.
+async fn cared_for(stage: &Stage, to: &str, conversation: &str) {
+    let id = stage.ask("email", to, conversation).await;
+    stage.deliver().await;
+    let link = stage
+        .app
+        .journey
+        .mint
+        .link(id.parse().unwrap(), LinkLength::Full);
+    let person = Surfer::new(BROWSER);
+    let page = person.open(&format!("{}/r/{link}", stage.url)).await;
+    stage.pass(5);
+    let fields = [
+        ("view", page.view.as_str()),
+        ("event", "touch"),
+        ("signs", ""),
+        ("score", "1"),
+        ("comment", "far too slow"),
+    ];
+    let posted = person.post(&page.address, &fields, "application/json");
+    assert_eq!(posted.await.status, 200);
+    let open = stage.api("/v1/follow-ups?state=open").await;
+    let item = &open["items"][0];
+    let follow_up = format!("/v1/follow-ups/{}", item["id"].as_str().unwrap());
+    let rating = format!("/v1/ratings/{}", item["rating"]["id"].as_str().unwrap());
+    for (path, body) in [
+        (
+            format!("{follow_up}/told"),
+            json!({"note": "we called back"}),
+        ),
+        (
+            format!("{follow_up}/close"),
+            json!({"note": "we paid it back"}),
+        ),
+        (
+            format!("{rating}/exclude"),
+            json!({"by": "Sam", "reason": "it was a test"}),
+        ),
+    ] {
+        let bearer = format!("Bearer {}", stage.key);
+        let headers = [("authorization", bearer.as_str())];
+        let answer = post_json(&format!("{}{path}", stage.url), &headers, &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+/// Of how many requests something is held: words in events, notes, reasons twice, showings and clients of the page twice.
+async fn traces(stage: &Stage) -> [i64; 7] {
+    let database = &stage.database;
+    let (of_replies, of_ratings) = (
+        "select count(*) from replies where length(client) > 0",
+        "select count(*) from ratings where length(client) > 0",
+    );
+    [
+        database
+            .number("select count(distinct request_id) from events where length(detail) > 0")
+            .await,
+        database
+            .number("select count(*) from follow_ups where told_note <> '' and close_note <> ''")
+            .await,
+        database
+            .number("select count(*) from ratings where excluded_reason <> ''")
+            .await,
+        database
+            .number("select count(*) from rating_log where reason <> ''")
+            .await,
+        database
+            .number("select count(distinct request_id) from views")
+            .await,
+        database.number(of_replies).await,
+        database.number(of_ratings).await,
+    ]
+}
+
+story!(
+    what_was_said_and_noted_about_a_person_is_given_out_and_goes_with_them,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        cared_for(&stage, "ana@example.com", "INC-1").await;
+        cared_for(&stage, "ben@example.com", "INC-2").await;
+        assert_eq!(traces(&stage).await, [2; 7]);
+        let path = "/v1/contacts/ana@example.com";
+        let held = stage.api(path).await;
+        let noted = &held["requests"][0]["follow_ups"];
+        assert_eq!(
+            (
+                noted.as_array().unwrap().len(),
+                &noted[0]["told_note"],
+                &noted[0]["close_note"]
+            ),
+            (1, &json!("we called back"), &json!("we paid it back"))
+        );
+        let before = totals(&stage).await;
+        let erased = call(&stage, &stage.key, Method::DELETE, path).await;
+        assert_eq!(erased.json()["requests"], 1);
+        assert_eq!(traces(&stage).await, [1; 7], "the other one stays");
+        assert_eq!(totals(&stage).await, before);
+        let acts =
+            "select count(*) from rating_log where act = 'excluded' and actor = 'Sam' and at > 0";
+        assert_eq!(stage.database.number(acts).await, 2, "acts stay");
+        let closed = stage.api("/v1/follow-ups?state=closed").await;
+        let notes: Vec<&Value> = closed["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| &item["told_note"])
+            .collect();
+        assert_eq!(notes, [&Value::Null, &json!("we called back")]);
         stage.finish().await;
     }
 );

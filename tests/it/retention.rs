@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::story;
 use crate::support::database::Database;
-use crate::support::http::get;
+use crate::support::http::{get, post_json};
 use crate::support::stage::{ANA, OUR_NUMBER, Stage};
 
 const DAY: i64 = 86_400;
@@ -98,6 +98,83 @@ story!(
             let line = format!("onefive_forgotten_total{{field=\"{field}\"}} 1");
             assert!(own.contains(&line), "{field}");
         }
+        stage.finish().await;
+    }
+);
+
+async fn post(stage: &Stage, path: &str, body: Value) {
+    let bearer = format!("Bearer {}", stage.key);
+    let headers = [("authorization", bearer.as_str())];
+    let answer = post_json(&format!("{}{path}", stage.url), &headers, &body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+/// Words in events, notes of what was told and of what came of it, and managers' reasons.
+async fn said(stage: &Stage) -> [i64; 5] {
+    let database = &stage.database;
+    [
+        database
+            .number("select count(*) from events where length(detail) > 0")
+            .await,
+        database
+            .number("select count(*) from follow_ups where told_note <> ''")
+            .await,
+        database
+            .number("select count(*) from follow_ups where close_note <> ''")
+            .await,
+        database
+            .number("select count(*) from ratings where excluded_reason <> ''")
+            .await,
+        database
+            .number("select count(*) from rating_log where reason <> ''")
+            .await,
+    ]
+}
+
+story!(
+    what_was_said_in_events_and_noted_by_the_desk_has_its_time_too,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        stage.ask("sms", ANA, "INC-1").await;
+        stage.deliver().await;
+        for words in ["who is this", "1 so slow"] {
+            let service = stage.service();
+            let answer = stage.twilio.text(&service, ANA, OUR_NUMBER, words);
+            assert_eq!(answer.await.0, 200);
+        }
+        stage.app.journey.tidy().await.unwrap();
+        let open = stage.api("/v1/follow-ups").await;
+        let item = &open["items"][0];
+        let follow_up = format!("/v1/follow-ups/{}", item["id"].as_str().unwrap());
+        let rating = format!("/v1/ratings/{}", item["rating"]["id"].as_str().unwrap());
+        let exclude = json!({"by": "Sam", "reason": "it was a test"});
+        post(&stage, &format!("{rating}/exclude"), exclude).await;
+        let mut passed = 0;
+        for (day, left) in [
+            (10, [2, 1, 0, 1, 1]),
+            (20, [2, 1, 1, 1, 1]),
+            (29, [2, 1, 1, 1, 1]),
+            (31, [0, 1, 1, 1, 1]),
+            (364, [0, 1, 1, 1, 1]),
+            (366, [0, 1, 1, 0, 0]),
+            (376, [0, 0, 1, 0, 0]),
+            (386, [0, 0, 0, 0, 0]),
+        ] {
+            stage.pass((day - passed) * DAY);
+            passed = day;
+            if day == 10 {
+                let note = json!({"note": "we called back"});
+                post(&stage, &format!("{follow_up}/told"), note).await;
+            }
+            if day == 20 {
+                let note = json!({"note": "we paid it back"});
+                post(&stage, &format!("{follow_up}/close"), note).await;
+            }
+            retained(&stage).await;
+            assert_eq!(said(&stage).await, left, "after {day} days");
+        }
+        let acts = "select count(*) from rating_log where actor = 'Sam'";
+        assert_eq!(stage.database.number(acts).await, 1, "acts stay");
         stage.finish().await;
     }
 );

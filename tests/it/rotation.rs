@@ -13,6 +13,7 @@ use crate::story;
 use crate::support::database::Database;
 use crate::support::http::{Answer, post_json, send};
 use crate::support::program::Program;
+use crate::support::receiver::Receiver;
 
 /// Only a broken service comes near.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -65,14 +66,52 @@ async fn request(program: &Program, key: &str, id: &str) -> Answer {
     send(Method::GET, &url, &[("authorization", &bearer)], "").await
 }
 
+const SAID: &str = "select count(*) from events where length(detail) > 0";
+const SAID_WITH_K3: &str = "select count(*) from events where substr(detail, 1, 3) = x'026b33'";
+const SAID_WITH_K3_POSTGRES: &str =
+    "select count(*) from events where substr(detail, 1, 3) = '\\x026b33'";
+
+/// A webhook in the middle of changing its secret; its identifier.
+async fn subscribed(program: &Program, headers: &[(&str, &str)], receiver: &Receiver) -> String {
+    let url = format!("{}/v1/webhooks", program.url);
+    let hook = post_json(&url, headers, &json!({"url": receiver.url, "types": []})).await;
+    assert_eq!(hook.status, 201, "{hook:?}");
+    let id = hook.json()["id"].as_str().unwrap().to_owned();
+    let rotated = post_json(&format!("{url}/{id}/rotate"), headers, &json!({})).await;
+    assert_eq!(rotated.status, 200, "{rotated:?}");
+    id
+}
+
+/// The low score is cared for.
+async fn noted(program: &Program, headers: &[(&str, &str)]) {
+    let url = format!("{}/v1/follow-ups", program.url);
+    let open = send(Method::GET, &url, headers, "").await.json();
+    let id = open["items"][0]["id"].as_str().unwrap();
+    for (step, note) in [("told", "we called back"), ("close", "we paid it back")] {
+        let step = format!("{url}/{id}/{step}");
+        let answer = post_json(&step, headers, &json!({"note": note})).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
 story!(
     a_key_is_rotated_while_the_service_runs,
     async |database: Database| {
         let http = Client::builder(TokioExecutor::new()).build_http();
         let mut program = Program::new(&database);
         program.set("server.drain_grace_seconds", "0");
+        program.set("sinks.webhook.allow_networks", "[\"127.0.0.0/8\"]");
+        program.set("sinks.webhook.allow_http", "true");
         program.serve(&http).await;
-        let key = program.desk();
+        program.desk();
+        let key = program.run(&[
+            "key",
+            "create",
+            "--desk",
+            "acme",
+            "--scopes",
+            "send,read,admin",
+        ]);
         let bearer = format!("Bearer {key}");
         let headers = [("authorization", bearer.as_str())];
         let body = json!({"channel": "chat", "to": "visitor-7", "conversation": "CH-1", "metadata": {"a": "b"}});
@@ -82,12 +121,18 @@ story!(
             asked["id"].as_str().unwrap(),
             asked["token"].as_str().unwrap(),
         );
-        let press = json!({"score": 4, "comment": "words of a visitor"});
+        let press = json!({"score": 1, "comment": "words of a visitor"});
         let ask = format!("{}/w/{token}", program.url);
         assert_eq!(post_json(&ask, &[], &press).await.status, 200);
         let path = format!("{}/v1/opt-outs/ben@example.com", program.url);
         assert_eq!(send(Method::PUT, &path, &headers, "").await.status, 201);
-        // A comment and settings from before such texts were sealed.
+        let receiver = Receiver::start().await;
+        let hook = subscribed(&program, &headers, &receiver).await;
+        noted(&program, &headers).await;
+        // A comment, a note and settings from before such texts were sealed.
+        database
+            .execute("update follow_ups set told_note = 'we called back'")
+            .await;
         database
             .execute("update ratings set comment = 'words of a visitor'")
             .await;
@@ -98,7 +143,7 @@ story!(
         assert!(
             program
                 .run(&["key", "used"])
-                .contains("-\t2 values that are not sealed yet")
+                .contains("-\t3 values that are not sealed yet")
         );
 
         let file = key_file(&database);
@@ -116,6 +161,17 @@ story!(
         );
         let plain = "select count(*) from ratings where comment like '%visitor%'";
         assert_eq!(database.number(plain).await, 0);
+
+        assert_eq!(database.number(SAID).await, 1);
+        let newest = match &database {
+            Database::Sqlite(_) => SAID_WITH_K3,
+            Database::Postgres { .. } => SAID_WITH_K3_POSTGRES,
+        };
+        assert_eq!(
+            database.number(newest).await,
+            1,
+            "also what is said in events"
+        );
 
         // The key in the middle goes.
         let text = std::fs::read_to_string(&file).unwrap();
@@ -135,7 +191,17 @@ story!(
         let listed = send(Method::GET, &path, &headers, "").await.json();
         assert_eq!(listed["items"][0]["address"], "ben@example.com");
         let still: Value = send(Method::GET, &ask, &[], "").await.json();
-        assert_eq!(still["score"], 4, "the link works as before");
+        assert_eq!(still["score"], 1, "the link works as before");
+        let url = format!("{}/v1/webhooks/{hook}", program.url);
+        let read = send(Method::GET, &url, &headers, "").await;
+        assert_eq!(read.json()["url"], receiver.url, "{read:?}");
+        let url = format!("{}/v1/follow-ups", program.url);
+        let read = send(Method::GET, &url, &headers, "").await.json();
+        let item = &read["items"][0];
+        assert_eq!(
+            (&item["told_note"], &item["close_note"]),
+            (&json!("we called back"), &json!("we paid it back"))
+        );
 
         // Without the key that seals nothing opens, and the log says which one is missing.
         let only = kept[1].to_owned();

@@ -16,6 +16,7 @@ use super::limit;
 use super::people::{Named, OptOutView, recognise};
 use super::view::RequestView;
 use crate::domain::desk::Scope;
+use crate::domain::follow_up::FollowUp;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::MailThread;
 use crate::http::error::Problem;
@@ -71,6 +72,36 @@ struct HeldView {
     replies: Vec<ReplyView>,
     /// The calls of providers.
     calls: Vec<CallView>,
+    /// What was done about a low score.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    follow_ups: Vec<CareView>,
+}
+
+/// What was done about a low score.
+#[derive(Debug, Serialize, ToSchema)]
+struct CareView {
+    /// The low score.
+    #[schema(minimum = 1, maximum = 3)]
+    score: u8,
+    /// `open`, `taken` or `closed`.
+    state: &'static str,
+    /// What the person was told.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    told_note: String,
+    /// What came of it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    close_note: String,
+    /// When the low score came.
+    #[schema(value_type = String, format = DateTime)]
+    opened_at: Timestamp,
+    /// When the person was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    told_at: Option<Timestamp>,
+    /// When it was closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    closed_at: Option<Timestamp>,
 }
 
 /// A reply as it came.
@@ -170,7 +201,8 @@ pub(super) async fn export(
 /// Erase a person
 ///
 /// Open requests are cancelled and what waits to be sent is not sent. Scores stay and say nothing of anybody, so no total changes; an
-/// opt-out stays as a keyed hash, so that it is still obeyed. Doing it again erases nothing.
+/// opt-out stays as a keyed hash, so that it is still obeyed. What was noted in follow-ups and given as a reason for taking a rating out
+/// goes too; that it was done stays. Doing it again erases nothing.
 #[utoipa::path(
     delete, path = "/v1/contacts/{address}", tag = "contacts",
     params(("address" = String, Path, description = "A telephone number in E.164, a mail address, a call's id, or with `channel=chat` a handle; percent-encoded"), Named),
@@ -213,6 +245,21 @@ impl HeldView {
             mail: request.mail,
             replies: held.replies.into_iter().map(ReplyView::new).collect(),
             calls: held.attempts.into_iter().map(CallView::new).collect(),
+            follow_ups: held.follow_ups.into_iter().map(CareView::new).collect(),
+        }
+    }
+}
+
+impl CareView {
+    fn new(follow_up: FollowUp) -> Self {
+        Self {
+            score: follow_up.score.get(),
+            state: follow_up.state.as_str(),
+            told_note: follow_up.told_note,
+            close_note: follow_up.close_note,
+            opened_at: follow_up.opened_at,
+            told_at: follow_up.told_at,
+            closed_at: follow_up.closed_at,
         }
     }
 }

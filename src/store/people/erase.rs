@@ -47,12 +47,33 @@ const REPLIES: Sql =
     Sql::both("select id, provider_id from replies where desk_id = $1 and request_id = $2");
 /// The provider's id of a reply leads to the provider's record of it.
 const ERASE_REPLY: Sql = Sql::each(
-    "update replies set raw = x'', provider_id = $4 where desk_id = $1 and request_id = $2 and provider_id = $3",
-    "update replies set raw = '\\x', provider_id = $4 where desk_id = $1 and request_id = $2 and provider_id = $3",
+    "update replies set raw = x'', client = x'', provider_id = $4 where desk_id = $1 and request_id = $2 and provider_id = $3",
+    "update replies set raw = '\\x', client = '\\x', provider_id = $4 where desk_id = $1 and request_id = $2 and provider_id = $3",
 );
 const ERASE_COMMENT: Sql = Sql::both(
     "update ratings set comment = '' where desk_id = $1 and request_id = $2 and comment <> ''",
 );
+/// What else tells of the person beside the score: their client of the page, and a manager's reason, which may name anybody.
+const ERASE_RATING: Sql = Sql::each(
+    "update ratings set client = x'', excluded_reason = '' where desk_id = $1 and request_id = $2",
+    "update ratings set client = '\\x', excluded_reason = '' where desk_id = $1 and request_id = $2",
+);
+/// The acts stay, and who did them.
+const ERASE_REASONS: Sql = Sql::both(
+    "update rating_log set reason = '' where desk_id = $1 \
+     and rating_id in (select id from ratings where desk_id = $1 and request_id = $2)",
+);
+/// SQLite would rather read all follow-ups of the desk.
+const ERASE_NOTES: Sql = Sql::each(
+    "update follow_ups indexed by follow_ups_request set told_note = '', close_note = '' where desk_id = $1 and request_id = $2",
+    "update follow_ups set told_note = '', close_note = '' where desk_id = $1 and request_id = $2",
+);
+/// The condition is that of the index.
+const ERASE_WORDS: Sql = Sql::each(
+    "update events indexed by events_said set detail = x'' where desk_id = $1 and request_id = $2 and detail <> x''",
+    "update events set detail = '\\x' where desk_id = $1 and request_id = $2 and detail <> '\\x'",
+);
+const ERASE_VIEWS: Sql = Sql::both("delete from views where desk_id = $1 and request_id = $2");
 /// A second message that waits at the provider is still taken back by its id. Nothing else is looked for any more: there is nobody
 /// to look for.
 const ERASE_ATTEMPTS: Sql = Sql::each(
@@ -73,6 +94,11 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("erase.replies", REPLIES),
     ("erase.reply", ERASE_REPLY),
     ("erase.comment", ERASE_COMMENT),
+    ("erase.rating", ERASE_RATING),
+    ("erase.reasons", ERASE_REASONS),
+    ("erase.notes", ERASE_NOTES),
+    ("erase.words", ERASE_WORDS),
+    ("erase.views", ERASE_VIEWS),
     ("erase.attempts", ERASE_ATTEMPTS),
     ("erase.opt_outs", ERASE_OPT_OUTS),
 ];
@@ -132,7 +158,16 @@ impl Inner {
             erased.replies += tx.execute(ERASE_REPLY, &values).await?;
         }
         erased.comments += tx.execute(ERASE_COMMENT, &keys).await?;
-        tx.execute(ERASE_ATTEMPTS, &keys).await?;
+        for sql in [
+            ERASE_RATING,
+            ERASE_REASONS,
+            ERASE_NOTES,
+            ERASE_WORDS,
+            ERASE_VIEWS,
+            ERASE_ATTEMPTS,
+        ] {
+            tx.execute(sql, &keys).await?;
+        }
         erased.requests += tx.execute(ERASE, &keys).await?;
         Ok(())
     }

@@ -24,12 +24,29 @@ const ATTEMPTS: Sql = Sql::both(
     "select n, provider, provider_id, state, started_at, body_hash, send_at, looks, absent, absent_since from attempts \
      where desk_id = $1 and request_id = $2 order by n",
 );
+macro_rules! follow_ups {
+    ($hint:literal) => {
+        concat!(
+            "select id as follow_id, rating_id, request_id, score as low_score, state as follow_state, owner, told_note, \
+             close_note, closed_by, opened_at, taken_at, told_at, closed_at from follow_ups ",
+            $hint,
+            "where desk_id = $1 and request_id = $2 order by opened_at, id"
+        )
+    };
+}
+
+/// SQLite would rather read all follow-ups of the desk.
+const FOLLOW_UPS: Sql = Sql::each(
+    follow_ups!("indexed by follow_ups_request "),
+    follow_ups!(""),
+);
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("held.requests", REQUESTS),
     ("held.replies", REPLIES),
     ("held.attempts", ATTEMPTS),
+    ("held.follow_ups", FOLLOW_UPS),
 ];
 
 impl Inner {
@@ -59,6 +76,7 @@ impl Inner {
             let rating = rating.map(|row| row::rating(&row, &self.keys, desk));
             let replies = self.database.rows(REPLIES, &keys).await?;
             let attempts = self.database.rows(ATTEMPTS, &keys).await?;
+            let follow_ups = self.database.rows(FOLLOW_UPS, &keys).await?;
             held.push(Held {
                 request,
                 rating: rating.transpose()?,
@@ -69,6 +87,10 @@ impl Inner {
                 attempts: attempts
                     .iter()
                     .map(row::attempt)
+                    .collect::<Result<_, _>>()?,
+                follow_ups: follow_ups
+                    .iter()
+                    .map(|row| self.follow_up_of(row, desk))
                     .collect::<Result<_, _>>()?,
             });
         }

@@ -1,7 +1,7 @@
 //! After a newer key was put on top of the key file: everything that an older key sealed, or none, is sealed with the newest.
 //!
-//! Two walks a desk: over its requests, which take their ratings and replies along, and over its opt-outs (with the settings of the
-//! desk at the start). Each counts first, then seals, then counts again: then 0 is what was seen and not what was hoped. A value is
+//! Two walks a desk: over its requests, which take their ratings, replies, events and follow-ups along, and over its opt-outs (with the
+//! settings and the webhooks of the desk at the start). Each counts first, then seals, then counts again: then 0 is what was seen and not what was hoped. A value is
 //! replaced only if it is still the one that was read, so that nothing is brought back that was erased meanwhile.
 
 use super::Resealed;
@@ -25,6 +25,15 @@ const SEAL_RATING: Sql =
 const SEAL_REPLY: Sql = Sql::both(
     "update replies set raw = $4 where desk_id = $1 and request_id = $2 and provider_id = $3 and raw = $5",
 );
+const SEAL_EVENT: Sql =
+    Sql::both("update events set detail = $3 where desk_id = $1 and id = $2 and detail = $4");
+const SEAL_FOLLOW_UP: Sql = Sql::both(
+    "update follow_ups set told_note = $3, close_note = $4 where desk_id = $1 and id = $2 and told_note = $5 and close_note = $6",
+);
+const SEAL_WEBHOOK: Sql = Sql::both(
+    "update webhooks set url = $3, secret = $4, old_secret = $5 where desk_id = $1 and id = $2 \
+     and url = $6 and secret = $7 and old_secret = $8",
+);
 const SEAL_OPT_OUT: Sql = Sql::both(
     "update opt_outs set contact = $4 where desk_id = $1 and channel = $2 and address_hash = $3 and contact = $5",
 );
@@ -35,6 +44,9 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reseal.request", SEAL_REQUEST),
     ("reseal.rating", SEAL_RATING),
     ("reseal.reply", SEAL_REPLY),
+    ("reseal.event", SEAL_EVENT),
+    ("reseal.follow_up", SEAL_FOLLOW_UP),
+    ("reseal.webhook", SEAL_WEBHOOK),
     ("reseal.opt_out", SEAL_OPT_OUT),
     ("reseal.settings", SEAL_DESK),
 ];
@@ -175,6 +187,28 @@ impl Inner {
                 ];
                 tx.execute(SEAL_REPLY, &values).await?;
             }
+            Item::Event { id, detail } => {
+                let new = self.anew(&place("events.detail", desk, *id), detail)?;
+                let values = [
+                    own,
+                    Value::Id(*id),
+                    Value::Bytes(&new),
+                    Value::Bytes(detail),
+                ];
+                tx.execute(SEAL_EVENT, &values).await?;
+            }
+            Item::FollowUp { id, told, closed } => {
+                self.seal_notes(tx, desk, *id, [told, closed]).await?;
+            }
+            Item::Webhook {
+                id,
+                url,
+                secret,
+                old_secret,
+            } => {
+                self.seal_webhook(tx, desk, *id, [url, secret, old_secret])
+                    .await?;
+            }
             Item::OptOut {
                 channel,
                 hash,
@@ -196,6 +230,52 @@ impl Inner {
                 tx.execute(SEAL_DESK, &values).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn seal_notes(
+        &self,
+        tx: &mut Tx,
+        desk: DeskId,
+        id: uuid::Uuid,
+        [told, closed]: [&str; 2],
+    ) -> Result<(), StoreError> {
+        let new_told = self.text_anew("follow_ups.told_note", desk, id, told)?;
+        let new_closed = self.text_anew("follow_ups.close_note", desk, id, closed)?;
+        let values = [
+            Value::Id(desk.uuid()),
+            Value::Id(id),
+            Value::Text(&new_told),
+            Value::Text(&new_closed),
+            Value::Text(told),
+            Value::Text(closed),
+        ];
+        tx.execute(SEAL_FOLLOW_UP, &values).await?;
+        Ok(())
+    }
+
+    async fn seal_webhook(
+        &self,
+        tx: &mut Tx,
+        desk: DeskId,
+        id: uuid::Uuid,
+        [url, secret, old_secret]: [&[u8]; 3],
+    ) -> Result<(), StoreError> {
+        let anew = |column, value| self.anew(&place(column, desk, id), value);
+        let new_url = anew("webhooks.url", url)?;
+        let new_secret = anew("webhooks.secret", secret)?;
+        let new_old_secret = anew("webhooks.old_secret", old_secret)?;
+        let values = [
+            Value::Id(desk.uuid()),
+            Value::Id(id),
+            Value::Bytes(&new_url),
+            Value::Bytes(&new_secret),
+            Value::Bytes(&new_old_secret),
+            Value::Bytes(url),
+            Value::Bytes(secret),
+            Value::Bytes(old_secret),
+        ];
+        tx.execute(SEAL_WEBHOOK, &values).await?;
         Ok(())
     }
 

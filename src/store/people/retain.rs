@@ -2,7 +2,7 @@
 //!
 //! Requests and ratings are walked in the order of their identifiers, which is that of their time, so nothing is read twice and no
 //! index is paid for. A request that is still open when its turn comes is passed by; a second walk comes when nothing can be open any
-//! more. Raw replies have an index of their own: they come at any time of a request's life.
+//! more. Raw replies and the notes of follow-ups have indexes of their own: they come at any time of a request's life and later.
 
 use super::Forgotten;
 use super::erase::anonymous;
@@ -20,6 +20,10 @@ const REQUESTS: Sql = Sql::both(
 );
 const RATINGS: Sql = Sql::both(
     "select id from ratings where desk_id = $1 and id > $2 and id < $3 order by id limit $4",
+);
+
+const EVENTS: Sql = Sql::both(
+    "select id from events where desk_id = $1 and id > $2 and id < $3 order by id limit $4",
 );
 
 /// What has ended: nobody waits for it, and nobody is about to send it.
@@ -42,6 +46,36 @@ const ATTEMPTS: Sql = Sql::each(
 );
 const COMMENTS: Sql = Sql::both(
     "update ratings set comment = '' where desk_id = $1 and id > $2 and id <= $3 and comment <> ''",
+);
+/// A manager's reason may quote the comment.
+const REASONS: Sql = Sql::both(
+    "update ratings set excluded_reason = '' where desk_id = $1 and id > $2 and id <= $3 and excluded_reason <> ''",
+);
+const LOGGED: Sql = Sql::both(
+    "update rating_log set reason = '' where desk_id = $1 and rating_id > $2 and rating_id <= $3 and reason <> ''",
+);
+/// Whatever the words are: those of a comment or of a reply that was no score.
+const WORDS: Sql = Sql::each(
+    "update events set detail = x'' where desk_id = $1 and id > $2 and id <= $3 and detail <> x''",
+    "update events set detail = '\\x' where desk_id = $1 and id > $2 and id <= $3 and detail <> '\\x'",
+);
+/// Which client of the page gave an answer matters as long as it can be corrected.
+const REPLY_CLIENTS: Sql = Sql::each(
+    "update replies set client = x'' where desk_id = $1 and request_id > $2 and request_id <= $3 and client <> x''",
+    "update replies set client = '\\x' where desk_id = $1 and request_id > $2 and request_id <= $3 and client <> '\\x'",
+);
+const RATING_CLIENTS: Sql = Sql::each(
+    "update ratings set client = x'' where desk_id = $1 and request_id > $2 and request_id <= $3 and client <> x''",
+    "update ratings set client = '\\x' where desk_id = $1 and request_id > $2 and request_id <= $3 and client <> '\\x'",
+);
+/// Notes are written long after their follow-up was opened, so they have their own ages.
+const TOLD_NOTES: Sql = Sql::both(
+    "update follow_ups set told_note = '' where desk_id = $1 and id in (select id from follow_ups \
+     where desk_id = $1 and told_note <> '' and told_at < $2 order by told_at limit $3)",
+);
+const CLOSE_NOTES: Sql = Sql::both(
+    "update follow_ups set close_note = '' where desk_id = $1 and id in (select id from follow_ups \
+     where desk_id = $1 and close_note <> '' and closed_at < $2 order by closed_at limit $3)",
 );
 /// The slot says which resolution a request stands for; afterwards it stands for none.
 const ABOUT: Sql = Sql::each(
@@ -83,6 +117,14 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("retain.addresses", ADDRESSES),
     ("retain.attempts", ATTEMPTS),
     ("retain.comments", COMMENTS),
+    ("retain.events", EVENTS),
+    ("retain.reasons", REASONS),
+    ("retain.logged", LOGGED),
+    ("retain.words", WORDS),
+    ("retain.reply_clients", REPLY_CLIENTS),
+    ("retain.rating_clients", RATING_CLIENTS),
+    ("retain.told_notes", TOLD_NOTES),
+    ("retain.close_notes", CLOSE_NOTES),
     ("retain.about", ABOUT),
     ("retain.raws", RAWS),
     ("retain.erase_raw", ERASE_RAW),
@@ -102,12 +144,18 @@ const ADDRESS: Way = Way {
 };
 const ADDRESS_LATE: Way = Way {
     name: "address_late",
-    ..ADDRESS
+    page: REQUESTS,
+    forget: &[ADDRESSES, ATTEMPTS, REPLY_CLIENTS, RATING_CLIENTS],
 };
 const COMMENT: Way = Way {
     name: "comment",
     page: RATINGS,
-    forget: &[COMMENTS],
+    forget: &[COMMENTS, REASONS, LOGGED],
+};
+const WORD: Way = Way {
+    name: "word",
+    page: EVENTS,
+    forget: &[WORDS],
 };
 const RATING: Way = Way {
     name: "rating",
@@ -135,6 +183,11 @@ impl Inner {
             (ADDRESS, before(retention.address_days, 0)),
             (ADDRESS_LATE, before(retention.address_days, OPEN_MAX_MS)),
             (COMMENT, before(retention.comment_days, 0)),
+            // Both a comment and a reply that was no score may stand in an event: what is kept shorter decides.
+            (
+                WORD,
+                before(retention.comment_days.min(retention.raw_days), 0),
+            ),
             (RATING, before(retention.rating_days, 0)),
             (RATING_LATE, before(retention.rating_days, OPEN_MAX_MS)),
         ] {
@@ -143,9 +196,13 @@ impl Inner {
             forgotten.more |= more;
             match way.name {
                 "comment" => forgotten.comments += n,
+                "word" => {}
                 "rating" | "rating_late" => forgotten.ratings += n,
                 _ => forgotten.addresses += n,
             }
+        }
+        if let Some(before) = before(retention.comment_days, 0) {
+            forgotten.more |= self.forget_notes(desk, before, limit).await?;
         }
         if let Some(before) = before(retention.raw_days, 0) {
             forgotten.raws = self.forget_raw(desk, before, limit).await?;
@@ -184,6 +241,27 @@ impl Inner {
         self.save_walk(&mut tx, desk, way.name, &walk).await?;
         tx.commit().await?;
         Ok((forgotten, ids.len() as u64 >= limit.unsigned_abs()))
+    }
+
+    /// Notes of follow-ups; whether there is more.
+    async fn forget_notes(
+        &self,
+        desk: DeskId,
+        before: Timestamp,
+        limit: i64,
+    ) -> Result<bool, StoreError> {
+        let values = [
+            Value::Id(desk.uuid()),
+            Value::Int(before.as_millis()),
+            Value::Int(limit),
+        ];
+        let mut tx = self.database.begin().await?;
+        let mut more = false;
+        for sql in [TOLD_NOTES, CLOSE_NOTES] {
+            more |= tx.execute(sql, &values).await? >= limit.unsigned_abs();
+        }
+        tx.commit().await?;
+        Ok(more)
     }
 
     async fn forget_raw(

@@ -17,6 +17,16 @@ const RATINGS: Sql = Sql::both(
 const REPLIES: Sql = Sql::both(
     "select request_id, provider_id, id, raw from replies where desk_id = $1 and request_id > $2 and request_id <= $3",
 );
+/// The condition is that of the index.
+const EVENTS: Sql = Sql::each(
+    "select id, detail from events where desk_id = $1 and request_id > $2 and request_id <= $3 and detail <> x''",
+    "select id, detail from events where desk_id = $1 and request_id > $2 and request_id <= $3 and detail <> '\\x'",
+);
+const FOLLOW_UPS: Sql = Sql::both(
+    "select id, told_note, close_note from follow_ups where desk_id = $1 and request_id > $2 and request_id <= $3",
+);
+const WEBHOOKS: Sql =
+    Sql::both("select id, url, secret, old_secret from webhooks where desk_id = $1 order by id");
 const OPT_OUTS: Sql = Sql::both(
     "select channel, address_hash, contact from opt_outs where desk_id = $1 and (channel, address_hash) > ($2, $3) \
      order by channel, address_hash limit $4",
@@ -29,6 +39,9 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reseal.requests", REQUESTS),
     ("reseal.ratings", RATINGS),
     ("reseal.replies", REPLIES),
+    ("reseal.events", EVENTS),
+    ("reseal.follow_ups", FOLLOW_UPS),
+    ("reseal.webhooks", WEBHOOKS),
     ("reseal.opt_outs", OPT_OUTS),
     ("reseal.desk", DESK),
     ("reseal.desks", DESKS),
@@ -57,10 +70,25 @@ pub(super) enum Item {
         id: uuid::Uuid,
         raw: Vec<u8>,
     },
+    Event {
+        id: uuid::Uuid,
+        detail: Vec<u8>,
+    },
+    FollowUp {
+        id: uuid::Uuid,
+        told: String,
+        closed: String,
+    },
     OptOut {
         channel: String,
         hash: [u8; 16],
         contact: Vec<u8>,
+    },
+    Webhook {
+        id: uuid::Uuid,
+        url: Vec<u8>,
+        secret: Vec<u8>,
+        old_secret: Vec<u8>,
     },
     Desk {
         settings: String,
@@ -86,8 +114,21 @@ impl Item {
             Self::Rating { comment: text, .. } | Self::Desk { settings: text } => {
                 text_sealed_with(text).into_iter().collect()
             }
-            Self::Reply { raw: value, .. } | Self::OptOut { contact: value, .. } => {
-                sealed_with(value).into_iter().collect()
+            Self::Reply { raw: value, .. }
+            | Self::Event { detail: value, .. }
+            | Self::OptOut { contact: value, .. } => sealed_with(value).into_iter().collect(),
+            Self::FollowUp { told, closed, .. } => {
+                let notes = [told, closed].into_iter();
+                notes.filter_map(|note| text_sealed_with(note)).collect()
+            }
+            Self::Webhook {
+                url,
+                secret,
+                old_secret,
+                ..
+            } => {
+                let values = [url, secret, old_secret].into_iter();
+                values.filter_map(|value| sealed_with(value)).collect()
             }
         }
     }
@@ -149,6 +190,19 @@ impl Inner {
                 raw: row.bytes("raw")?,
             });
         }
+        for row in self.database.rows(EVENTS, &range).await? {
+            items.push(Item::Event {
+                id: row.id("id")?,
+                detail: row.bytes("detail")?,
+            });
+        }
+        for row in self.database.rows(FOLLOW_UPS, &range).await? {
+            items.push(Item::FollowUp {
+                id: row.id("id")?,
+                told: row.text("told_note")?,
+                closed: row.text("close_note")?,
+            });
+        }
         let whole = rows.len() as u64 >= limit.unsigned_abs();
         let reached = whole.then(|| last.as_bytes().to_vec());
         Ok(Part { items, reached })
@@ -168,6 +222,14 @@ impl Inner {
             items.push(Item::Desk {
                 settings: row.text("settings")?,
             });
+            for row in self.database.rows(WEBHOOKS, &[id]).await? {
+                items.push(Item::Webhook {
+                    id: row.id("id")?,
+                    url: row.bytes("url")?,
+                    secret: row.bytes("secret")?,
+                    old_secret: row.bytes("old_secret")?,
+                });
+            }
         }
         // The place is the channel and behind it the hash.
         let (channel, hash) = reached.split_at(reached.len().saturating_sub(16));

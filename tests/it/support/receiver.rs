@@ -48,6 +48,8 @@ impl Told {
 pub(crate) enum Manner {
     /// With this status and headers.
     Status(u16, Vec<(&'static str, String)>),
+    /// With this status and these words.
+    Says(u16, &'static str),
     /// Not at all: the call hangs.
     Never,
     /// With bodies of this many bytes, for ever.
@@ -163,6 +165,11 @@ async fn answer(
     Ok(match manner {
         Manner::Never => std::future::pending().await,
         Manner::Endless(bytes) => Response::new(Full::new(vec![b'x'; bytes].into())),
+        Manner::Says(status, words) => {
+            let mut response = Response::new(Full::from(words));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response
+        }
         Manner::Status(status, headers) => {
             let mut response = Response::new(Full::default());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();

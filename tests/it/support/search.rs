@@ -43,19 +43,23 @@ pub(crate) async fn stored(database: &Database) -> Vec<(String, Vec<u8>)> {
     }
 }
 
-/// Whether a text is in it, in clear or in hexadecimal.
-pub(crate) fn holds(text: &[u8], secret: &str) -> bool {
-    let hexadecimal = hex::encode(secret);
-    [secret, &hexadecimal].iter().any(|form| {
-        text.windows(form.len())
-            .any(|window| window.eq_ignore_ascii_case(form.as_bytes()))
-    })
+/// Bytes as the search reads them: in small letters, so that each form of a secret is looked for once.
+pub(crate) fn readable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes.to_ascii_lowercase()).into_owned()
+}
+
+fn forms(secret: &str) -> [String; 2] {
+    [secret.to_ascii_lowercase(), hex::encode(secret)]
+}
+
+/// Whether a secret is in a readable text, in clear or in hexadecimal.
+pub(crate) fn holds(text: &str, secret: &str) -> bool {
+    forms(secret).iter().any(|form| text.contains(form))
 }
 
 /// What stands around the first find, for whoever has to stop it.
-pub(crate) fn around(text: &[u8], secret: &str) -> String {
-    let text = String::from_utf8_lossy(text).to_lowercase();
-    let forms = [secret.to_lowercase(), hex::encode(secret)];
+pub(crate) fn around(text: &str, secret: &str) -> String {
+    let forms = forms(secret);
     let at = forms.iter().find_map(|form| text.find(form)).unwrap_or(0);
     text.chars()
         .skip(text[..at].chars().count().saturating_sub(160))
