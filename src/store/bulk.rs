@@ -6,7 +6,7 @@ use uuid::Uuid;
 #[cfg(test)]
 use super::dialect::Sql;
 use super::dialect::Value;
-use super::{accept, record, reply};
+use super::{accept, emit, reply};
 
 /// Rows that one statement inserts on SQLite; what is over goes row by row.
 pub(super) const ROWS: usize = 16;
@@ -147,7 +147,7 @@ impl Pending {
             (accept::ATTEMPT, all.attempts),
             (reply::INSERT_REPLY, all.replies),
             (reply::INSERT_RATING, all.ratings),
-            (record::EVENT, all.events),
+            (emit::EVENT, all.events),
         ]
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use super::desks::settings;
 use super::dialect::{Row, Sql, Value};
-use super::record::Said;
+use super::emit::Said;
 use super::row::{self, place, rating_columns, request_columns};
 use super::sql::{Inner, SqlStore};
 use super::tx::Tx;

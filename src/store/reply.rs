@@ -3,16 +3,16 @@
 
 use super::bulk::{Insert, insert, owned};
 use super::dialect::{Sql, Value};
+use super::emit::Said;
 use super::lock::Held;
-use super::record::Said;
-use super::row::{place, rating_columns};
+use super::row::rating_columns;
 use super::sql::Inner;
-use super::tapped::{Weighed, score_of};
+use super::tapped::Weighed;
 use super::tx::Tx;
 use super::{Find, NewReply, Replied, StoreError, Tap};
 use crate::domain::delivery::{DeliveryState, Evidence};
 use crate::domain::event::{COMMENTED, EventKind};
-use crate::domain::id::{DeskId, RatingId, ReplyId};
+use crate::domain::id::{DeskId, RatingId};
 use crate::domain::opt_out::Origin;
 use crate::domain::rating::{Grade, Rating, Score};
 use crate::domain::reply::{Effect, ReplyKind, Understood, effect};
@@ -58,14 +58,6 @@ pub(super) const OPT_OUT: Sql = Sql::both(
 pub(super) const OPT_IN: Sql = Sql::both(
     "delete from opt_outs where address_hash = $1 and channel in ($2, '*') and desk_id in ($3, $4) and at <= $5",
 );
-/// When the first attempt began that may have reached the contact.
-const ASKED_AT: Sql = Sql::both(
-    "select cast(coalesce(min(started_at), 0) as bigint) as at from attempts where desk_id = $1 and request_id = $2 \
-     and state <> 'not_processed'",
-);
-/// Providers stamp whole seconds, and clocks are compared by whole seconds.
-const STAMP_MS: i64 = 2_000;
-
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.unclear", UNCLEAR),
@@ -77,7 +69,6 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.change_rating", CHANGE_RATING),
     ("reply.opt_out", OPT_OUT),
     ("reply.opt_in", OPT_IN),
-    ("reply.asked_at", ASKED_AT),
 ];
 
 impl Inner {
@@ -188,17 +179,6 @@ impl Inner {
             repeated: false,
             unclear_before,
         }))
-    }
-
-    /// Whether the request may have been with the contact at that time.
-    async fn asked_by(&self, tx: &mut Tx, held: &Held, at: Timestamp) -> Result<bool, StoreError> {
-        let keys = [
-            Value::Id(held.request.desk.uuid()),
-            Value::Id(held.request.id.uuid()),
-        ];
-        let first = tx.row(ASKED_AT, &keys).await?;
-        let first = first.map_or(Ok(0), |row| row.int("at"))?;
-        Ok(first > 0 && first <= at.as_millis() + STAMP_MS)
     }
 
     async fn take_effect(
@@ -395,32 +375,6 @@ impl Inner {
             self.watch_low(tx, request, &rating, Some(was), now).await?;
         }
         Ok(Some(rating))
-    }
-
-    fn keep_reply(&self, tx: &mut Tx, request: &Request, weighed: &Weighed<'_>, effect: &Effect) {
-        let new = &weighed.new;
-        let id = ReplyId::new(new.reply.at, self.random());
-        let raw = self.keys.seal(
-            self.entropy.as_ref(),
-            &place("replies.raw", request.desk, id.uuid()),
-            new.reply.raw.as_bytes(),
-        );
-        let values = [
-            Value::Id(request.desk.uuid()),
-            Value::Id(request.id.uuid()),
-            Value::Text(&new.reply.provider_id),
-            Value::Id(id.uuid()),
-            Value::Text(new.reply.kind.as_str()),
-            Value::Text(new.reply.grade.as_str()),
-            Value::Bytes(&raw),
-            Value::Text(effect.as_str()),
-            Value::Int(new.reply.at.as_millis()),
-            Value::Int(score_of(&new.understood)),
-            Value::Bytes(weighed.client.as_ref().map_or(&[], |client| &client[..])),
-            Value::Text(&weighed.signs),
-        ];
-        tx.pending.replies.push(owned(&values));
-        tx.pending.answered.push(request.id.uuid());
     }
 }
 

@@ -8,8 +8,6 @@ use tokio_util::task::TaskTracker;
 
 use super::commit::GroupCommit;
 use super::dialect::Database;
-#[cfg(test)]
-use super::dialect::Sql;
 use super::write::{Write, Written};
 use super::{
     Accepted, Backlog, Cancelled, Ceilings, Check, Claim, Condition, Dispatch, Filter, Find,
@@ -89,44 +87,6 @@ impl SqlStore {
             Some(commit) => commit.write(write).await,
             None => Err(StoreError::Unavailable("the store is closed".to_owned())),
         }
-    }
-
-    /// Every statement, for the test that prepares them all.
-    #[cfg(test)]
-    pub(super) fn statements() -> Vec<(&'static str, Sql)> {
-        [
-            super::ready::STATEMENTS,
-            super::accept::STATEMENTS,
-            super::carry::STATEMENTS,
-            super::settle::STATEMENTS,
-            super::look::STATEMENTS,
-            super::end::STATEMENTS,
-            super::duty::STATEMENTS,
-            super::invariants::STATEMENTS,
-            super::desks::STATEMENTS,
-            super::rulings::STATEMENTS,
-            super::past::STATEMENTS,
-            super::again::STATEMENTS,
-            super::watch::STATEMENTS,
-            super::comments::STATEMENTS,
-            super::read::STATEMENTS,
-            super::lock::STATEMENTS,
-            super::record::STATEMENTS,
-            super::reply::STATEMENTS,
-            super::sums::STATEMENTS,
-            super::views::STATEMENTS,
-            super::held::STATEMENTS,
-            super::tapped::STATEMENTS,
-            super::outbox::STATEMENTS,
-            super::told::STATEMENTS,
-            super::subscriptions::STATEMENTS,
-            super::tries::STATEMENTS,
-            super::rollup::STATEMENTS,
-            super::summary::STATEMENTS,
-            super::follow::STATEMENTS,
-            &super::people::statements(),
-        ]
-        .concat()
     }
 }
 

@@ -257,13 +257,13 @@ story!(
             "select count(*) from rating_log where act = 'excluded' and actor = 'Sam' and at > 0";
         assert_eq!(stage.database.number(acts).await, 2, "acts stay");
         let closed = stage.api("/v1/follow-ups?state=closed").await;
-        let notes: Vec<&Value> = closed["items"]
+        let told: Vec<&Value> = closed["items"]
             .as_array()
             .unwrap()
             .iter()
             .map(|item| &item["told_note"])
             .collect();
-        assert_eq!(notes, [&Value::Null, &json!("we called back")]);
+        assert_eq!(told, [&Value::Null, &json!("we called back")]);
         stage.finish().await;
     }
 );

@@ -163,6 +163,9 @@ fn changed(
     let mut all = serde_json::to_value(&desk.settings.rules)
         .map_err(|error| Problem::new("internal", error.to_string()))?;
     if let Some(all) = all.as_object_mut() {
+        if let Some(unknown) = rules.keys().find(|rule| !all.contains_key(*rule)) {
+            return Err(Problem::field(format!("rules.{unknown}"), "is no rule"));
+        }
         all.extend(rules);
     }
     let rules: Rules = serde_path_to_error::deserialize(all).map_err(|error| {

@@ -152,17 +152,22 @@ impl Sandbox {
 
     /// The rating that was written last: score, grade and comment.
     pub(crate) async fn rating(&self) -> Option<(i64, String, String)> {
-        let Database::Sqlite(folder) = &self.database else {
-            panic!("browser stories are told on SQLite")
+        let store = &self.app.journey.store;
+        let desk = store.desks().await.unwrap().remove(0);
+        let filter = onefive::store::Filter {
+            limit: 200,
+            ..onefive::store::Filter::default()
         };
-        let url = format!("sqlite:{}/onefive.db", folder.path().display());
-        let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url)
-            .await
-            .unwrap();
-        sqlx::query_as("select score, grade, comment from ratings order by changed_at desc limit 1")
-            .fetch_optional(&mut connection)
-            .await
-            .unwrap()
+        let ratings = store.ratings(desk.id, &filter).await.unwrap();
+        let latest = ratings
+            .into_iter()
+            .max_by_key(|(rating, _)| rating.changed_at)?
+            .0;
+        Some((
+            latest.score.into(),
+            latest.grade.as_str().to_owned(),
+            latest.comment,
+        ))
     }
 
     /// Turns the clock.
