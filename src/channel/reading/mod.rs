@@ -2,7 +2,7 @@
 //!
 //! STOP is looked for before everything else. A score is read only where there is exactly one way to read it, because a wrong
 //! rating is worse than a missed one: in doubt the text is words, and the contact is asked again. The rules know no language;
-//! the words are in [`lang`], one list a language, and every reply is read in all of them at once.
+//! the words are in `lang`, one list a language, and every reply is read in all of them at once.
 
 use crate::domain::rating::Score;
 use crate::domain::reply::Understood;
