@@ -286,7 +286,7 @@ impl Inner {
 
         let who = self.who(new.desk, &new.contact);
         known.asks = self
-            .asks_of(tx, &new.rules, who, new.id, new.due_at)
+            .asks_of(tx, &new.rules, who, new.id, new.due_at, None)
             .await?;
 
         let mut decision = decide(&new.rules, &new.given, &known, new.due_at);

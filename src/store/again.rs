@@ -43,7 +43,9 @@ impl Inner {
         let request = &held.request;
         let who = self.who(request.desk, &request.contact);
         let known = Known {
-            asks: self.asks_of(tx, &again.rules, who, request.id, now).await?,
+            asks: self
+                .asks_of(tx, &again.rules, who, request.id, now, Some(request.due_at))
+                .await?,
             ..Known::default()
         };
         match decide(&again.rules, &again.given, &known, now) {

@@ -12,6 +12,7 @@ use super::sql::Inner;
 use super::tx::Tx;
 use super::{NewRequest, PastTrigger, StoreError};
 use crate::domain::contact::Contact;
+use crate::domain::delivery::DeliveryState;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::policy::{Past, Rules, Who};
 use crate::domain::time::Timestamp;
@@ -20,7 +21,7 @@ use crate::domain::time::Timestamp;
 macro_rules! asks {
     (sqlite $hash:literal $key:literal $more:literal) => {
         concat!(
-            "select requests.desk_id, requests.id, requests.address_hash, requests.contact_hash, requests.due_at \
+            "select requests.desk_id, requests.id, requests.address_hash, requests.contact_hash, requests.due_at, requests.delivery \
              from json_each($", $key, ") cross join requests on requests.desk_id = unhex(substr(json_each.value, 1, 32)) \
              and requests.", $hash, " = unhex(substr(json_each.value, 33)) and requests.due_at > $3", $more,
             " where requests.state = 'scheduled' or (requests.sent_at > 0 and requests.state <> 'failed')"
@@ -28,7 +29,7 @@ macro_rules! asks {
     };
     (postgres $hash:literal $key:literal $more:literal) => {
         concat!(
-            "select requests.desk_id, requests.id, requests.address_hash, requests.contact_hash, requests.due_at \
+            "select requests.desk_id, requests.id, requests.address_hash, requests.contact_hash, requests.due_at, requests.delivery \
              from unnest($", $key, "::bytea[]) k(v) join requests on requests.desk_id = cast(encode(substring(k.v from 1 for 16), 'hex') as uuid) \
              and requests.", $hash, " = substring(k.v from 17) and requests.due_at > $3", $more,
             " where requests.state = 'scheduled' or (requests.sent_at > 0 and requests.state <> 'failed')"
@@ -73,6 +74,12 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("past.forget", FORGET),
 ];
 
+/// The states of a delivery that nobody has begun.
+const WAITS: [&str; 2] = [
+    DeliveryState::Queued.as_str(),
+    DeliveryState::Claimed.as_str(),
+];
+
 /// A desk and a hash.
 type Key = [u8; 32];
 
@@ -82,6 +89,8 @@ pub(super) struct Ask {
     address: Key,
     person: Key,
     due_at: Timestamp,
+    /// Nothing was done yet to send it.
+    waits: bool,
 }
 
 impl Ask {
@@ -196,7 +205,8 @@ impl Inner {
         Ok(triggers)
     }
 
-    /// The asks of one contact, without the request itself, as the rules look at them.
+    /// The asks of one contact, without the request itself, as the rules look at them. `waits`: the request itself has waited, and was
+    /// due then.
     pub(super) async fn asks_of(
         &self,
         tx: &mut Tx,
@@ -204,14 +214,17 @@ impl Inner {
         who: Who,
         but: RequestId,
         due_at: Timestamp,
+        waits: Option<Timestamp>,
     ) -> Result<Vec<Past>, StoreError> {
         if !rules.need_asks() {
             return Ok(Vec::new());
         }
         let since = due_at.plus_millis(-rules.reach_ms());
         let mut asks = self.asks(tx, &[who], since).await?;
-        // Of two that wait for one person the earlier goes first, so that they do not stop each other.
-        asks.retain(|ask| (ask.due_at, ask.id.uuid()) < (due_at, but.uuid()));
+        if let Some(own) = waits {
+            // Of two that wait for one person the earlier goes first, so that they do not stop each other.
+            asks.retain(|ask| !ask.waits || (ask.due_at, ask.id.uuid()) < (own, but.uuid()));
+        }
         Ok(of(&asks, who, but))
     }
 
@@ -257,6 +270,7 @@ fn ask(row: &Row) -> Result<Ask, StoreError> {
         address: key(desk, &row.bytes("address_hash")?),
         person: key(desk, &row.bytes("contact_hash")?),
         due_at: Timestamp::from_millis(row.int("due_at")?),
+        waits: WAITS.contains(&row.text("delivery")?.as_str()),
     })
 }
 
