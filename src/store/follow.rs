@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use super::StoreError;
 use super::desks::settings;
 use super::dialect::{Row, Sql, Value};
-use super::emit::Said;
 use super::row::{self, place, rating_columns, request_columns};
 use super::sql::{Inner, SqlStore};
 use super::tx::Tx;
@@ -212,13 +211,8 @@ impl Inner {
                 Value::Int(now.as_millis()),
             ];
             if tx.execute(OPEN, &values).await? > 0 {
-                let said = Said {
-                    score: Some(rating.score),
-                    elapsed_ms: Some(0),
-                    words: &rating.comment,
-                    ..Said::default()
-                };
-                self.emit_said(tx, request, EventKind::RatingLow, said, now);
+                let rated = Some((rating.score, 0));
+                self.emit_rated(tx, request, EventKind::RatingLow, 0, rated, now);
             }
         } else if before.is_some() {
             let values = [desk, id, Value::Int(now.as_millis())];

@@ -115,17 +115,17 @@ story!(
         assert_eq!(request["agent"]["name"], "Sam");
         assert_eq!(request["metadata"]["ticket"], 4711);
         assert_eq!(told[3].json()["data"]["text"], "who is this");
-        let (created, comment, changed) = (told[4].json(), told[5].json(), told[6].json());
+        let (created, comment, changed) = (told[4].json(), told[6].json(), told[7].json());
         assert_eq!(created["data"]["rating"]["score"], 2);
         assert_eq!(created["data"]["rating"]["grade"], "channel");
         assert_eq!(created["data"]["rating"]["elapsed_ms"], 2_000);
         assert_eq!(comment["data"]["rating"]["comment"], "far too slow");
         assert_eq!(changed["data"]["rating"]["score"], 4);
         assert!(changed["data"]["rating"].get("elapsed_ms").is_none());
-        assert_eq!(told[9].json()["data"]["reason"], "no_address");
+        assert_eq!(told[11].json()["data"]["reason"], "no_address");
         // Told once: nothing is left to tell.
         stage.app.journey.publish().await.unwrap();
-        assert_eq!(receiver.told().len(), 10);
+        assert_eq!(receiver.told().len(), 12);
         stage.finish().await;
     }
 );

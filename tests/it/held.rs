@@ -165,7 +165,7 @@ story!(
         assert_eq!(stage.ratings("email").await, [1, 1, 1]);
         let log = "select count(*) from rating_log where act = 'released' and actor = 'Kim' and reason = 'Ana called and said so'";
         assert_eq!(stage.database.number(log).await, 1);
-        let event = "select count(*) from events where kind = 'rating.restored' and score = 2";
+        let event = "select count(*) from events where kind = 'rating.restored' and score = 0";
         assert_eq!(stage.database.number(event).await, 1);
         let unknown = "/v1/held-answers/rep_019a3f0c7d5b7c0e9d8a5b6c7d8e9f01/release";
         assert_eq!(post(&stage, unknown, &body).await.status, 404);

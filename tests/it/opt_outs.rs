@@ -229,10 +229,18 @@ story!(
             let url = stage.real(mail.header("list-unsubscribe").trim_matches(['<', '>']));
             assert!(url.contains("/u/"), "{PUBLIC_URL}");
             let one_click = [("List-Unsubscribe", "One-Click")];
+            stage.pass(60);
+            let shown = get(&url).await;
+            stage.pass(10);
+            let view = shown.body.split_once("name=\"view\" value=\"").unwrap().1;
+            let pressed = [
+                ("view", view.split_once('"').unwrap().0),
+                ("event", "button"),
+            ];
             let fields: &[(&str, &str)] = if mail.header("to").contains("click") {
                 &one_click
             } else {
-                &[]
+                &pressed
             };
             assert_eq!(post_form(&url, fields, "*/*").await.status, 200);
         }

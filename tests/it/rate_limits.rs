@@ -174,7 +174,9 @@ story!(
             let after = page.body.split_once("name=\"view\" value=\"").unwrap().1;
             after.split_once('"').unwrap().0.to_owned()
         };
+        stage.pass(60);
         let opened = get(&page).await;
+        stage.pass(10);
         let rated = [
             ("view", view(&opened)),
             ("score", "4".to_owned()),
@@ -204,7 +206,9 @@ story!(
         );
         let opt_out = page.replace("/r/", "/u/");
         assert_eq!(
-            post_form(&opt_out, &[], "*/*").await.status,
+            post_form(&opt_out, &[("List-Unsubscribe", "One-Click")], "*/*")
+                .await
+                .status,
             200,
             "a wish may come late"
         );
