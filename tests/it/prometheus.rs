@@ -287,7 +287,8 @@ story!(counters_never_fall, async |database: Database| {
         let mut stopped = done.subscribe();
         loop {
             let last = *stopped.borrow_and_update();
-            folded += stage.app.journey.tidy().await.unwrap().1;
+            // A round that gets no connection on a busy machine is made up for by the next, as it is in the duty.
+            folded += stage.app.journey.tidy().await.map_or(0, |done| done.1);
             if last {
                 return folded;
             }
@@ -298,7 +299,14 @@ story!(counters_never_fall, async |database: Database| {
         let (mut before, mut rises) = (BTreeMap::new(), 0);
         loop {
             let last = *running.borrow_and_update();
-            let now = counters(&scrape(&stage, "/metrics/totals").await);
+            let answer = http::get(&format!("{}/metrics/totals", stage.url)).await;
+            // No answer is a gap in the graph, and no wrong number.
+            if answer.status == 503 && !last {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let now = counters(&answer.body);
             for (series, value) in &before {
                 let still = now.get(series).copied().unwrap_or_default();
                 assert!(still >= *value, "{series} fell from {value} to {still}");
