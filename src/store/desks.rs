@@ -1,7 +1,7 @@
 //! Desks and their keys.
 
 use super::dialect::{Row, Sql, Value};
-use super::row::place;
+use super::row::{maybe, place};
 use super::sql::Inner;
 use super::{KeyRing, StoreError};
 use crate::domain::desk::{ApiKey, Desk, DeskSettings, Paused, Scope};
@@ -12,13 +12,13 @@ const ADD: Sql = Sql::both(
     "insert into desks (id, slug, name, settings, created_at) values ($1, $2, $3, $4, $5) on conflict (slug) do nothing",
 );
 const LIST: Sql = Sql::both(
-    "select id, slug, name, settings, created_at, paused_at, paused_reason from desks order by id",
+    "select id, slug, name, settings, created_at, paused_at, paused_reason, resumed_at from desks order by id",
 );
 const BY_SLUG: Sql = Sql::both(
-    "select id, slug, name, settings, created_at, paused_at, paused_reason from desks where slug = $1",
+    "select id, slug, name, settings, created_at, paused_at, paused_reason, resumed_at from desks where slug = $1",
 );
 const BY_ID: Sql = Sql::both(
-    "select id, slug, name, settings, created_at, paused_at, paused_reason from desks where id = $1",
+    "select id, slug, name, settings, created_at, paused_at, paused_reason, resumed_at from desks where id = $1",
 );
 const ADD_KEY: Sql = Sql::both(
     "insert into api_keys (desk_id, id, handle, hash, scopes, created_at, revoked_at) values ($1, $2, $3, $4, $5, $6, 0)",
@@ -170,17 +170,14 @@ fn desk(row: &Row, keys: &KeyRing) -> Result<Desk, StoreError> {
         name: row.text("name")?,
         settings: settings(row, keys, id)?,
         created_at: Timestamp::from_millis(row.int("created_at")?),
-        paused: match row.int("paused_at")? {
-            at if at > 0 => Some(Paused {
-                at: Timestamp::from_millis(at),
+        paused: match maybe(row, "paused_at")? {
+            Some(at) => Some(Paused {
+                at,
                 reason: row.text("paused_reason")?,
             }),
-            _ => None,
+            None => None,
         },
-        resumed_at: match row.int("paused_at")? {
-            at if at < 0 => Some(Timestamp::from_millis(-at)),
-            _ => None,
-        },
+        resumed_at: maybe(row, "resumed_at")?,
     })
 }
 
