@@ -41,6 +41,7 @@ mod follow_ups;
 mod held;
 mod hooks;
 mod limits;
+mod listeners;
 mod nats;
 mod opt_outs;
 mod prometheus;
