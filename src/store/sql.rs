@@ -1,6 +1,7 @@
 //! The store on SQL: how its parts fit together. The statements stand with the step that they serve.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
 use tokio::sync::RwLock;
@@ -30,6 +31,8 @@ pub(super) struct Inner {
     pub(super) database: Database,
     pub(super) keys: KeyRing,
     pub(super) entropy: Arc<dyn Entropy>,
+    /// Events made so far, which tells those of one millisecond apart.
+    pub(super) made: AtomicU32,
     pub(super) lease_ms: i64,
     pub(super) ceilings: Ceilings,
     pub(super) skip_locked: bool,
@@ -68,6 +71,7 @@ impl SqlStore {
             database,
             keys,
             entropy,
+            made: AtomicU32::new(0),
             lease_ms: settings.lease_ms,
             ceilings: settings.ceilings,
             skip_locked: settings.skip_locked,
