@@ -88,8 +88,8 @@ impl std::fmt::Debug for Visitor {
     }
 }
 
-/// The network of an address: 24 bits of IPv4, 48 of IPv6. Coarse on purpose: it need not tell people apart, and a phone keeps
-/// it when its address changes.
+/// The network of an address: 24 bits of IPv4, 48 of IPv6, which is what one customer of a provider gets. Coarse on purpose: it need
+/// not tell people apart, and a phone keeps it when its address changes.
 pub fn network(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(four) => {
