@@ -55,8 +55,7 @@ pub trait Channel: Send + Sync {
     }
 
     /// Whether the ask in this wording shows a link, which then has to lead to its request.
-    fn shows_link(&self, wording: &wording::Wording) -> bool {
-        let _ = wording;
+    fn shows_link(&self, _wording: &wording::Wording) -> bool {
         self.reply_names_request()
     }
 
