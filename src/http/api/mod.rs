@@ -16,6 +16,7 @@ mod desk;
 mod events;
 mod exports;
 mod follow_ups;
+mod formula;
 mod held;
 mod import;
 mod opt_outs;
