@@ -79,8 +79,7 @@ async fn taken(
     headers: &HeaderMap,
     raw: Body,
 ) -> Result<Response, Problem> {
-    body::expect_type(headers, "application/json")?;
-    let press: Press = body::json(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
+    let press: Press = body::call(headers, raw, body::SMALL, doors.body_deadline).await?;
     let pressed = doors
         .journey
         .press(token, press.score, &press.comment)

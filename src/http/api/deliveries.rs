@@ -56,8 +56,7 @@ pub(super) async fn replay(
 ) -> Result<Response, Problem> {
     let desk = doors.caller(&headers, Scope::Admin).await?;
     let id = named(&id)?;
-    body::expect_type(&headers, "application/json")?;
-    let replay: Replay = body::json(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
+    let replay: Replay = body::call(&headers, raw, body::SMALL, doors.body_deadline).await?;
     let store = &doors.journey.store;
     let head = store.head(desk.id).await?;
     let after = match (replay.after, replay.since) {

@@ -190,8 +190,7 @@ pub(super) async fn take(
     raw: Body,
 ) -> Result<Response, Problem> {
     let desk = doors.caller(&headers, Scope::Send).await?.id;
-    body::expect_type(&headers, "application/json")?;
-    let take: Take = body::json(&body::read(raw, body::LARGE, doors.body_deadline).await?)?;
+    let take: Take = body::call(&headers, raw, body::LARGE, doors.body_deadline).await?;
     let owner = words("owner", &take.owner, OWNER_MAX)?;
     if owner.is_empty() {
         return Err(Problem::field("owner", "must not be empty"));
@@ -256,8 +255,7 @@ pub(super) async fn close(
 }
 
 async fn note(doors: &Doors, headers: &HeaderMap, raw: Body) -> Result<String, Problem> {
-    body::expect_type(headers, "application/json")?;
-    let note: Note = body::json(&body::read(raw, body::LARGE, doors.body_deadline).await?)?;
+    let note: Note = body::call(headers, raw, body::LARGE, doors.body_deadline).await?;
     words("note", &note.note, NOTE_MAX)
 }
 

@@ -42,8 +42,7 @@ impl Reasons {
         headers: &HeaderMap,
         raw: Body,
     ) -> Result<Self, Problem> {
-        body::expect_type(headers, "application/json")?;
-        let mut read: Self = body::json(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
+        let mut read: Self = body::call(headers, raw, body::SMALL, doors.body_deadline).await?;
         for (name, text, most) in [("reason", &mut read.reason, 500), ("by", &mut read.by, 100)] {
             *text = text.trim().to_owned();
             if text.chars().count() > most {

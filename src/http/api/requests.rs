@@ -54,8 +54,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let desk = doors.caller(&headers, Scope::Send).await?;
     let key = idempotency_key(&headers)?;
-    body::expect_type(&headers, "application/json")?;
-    let trigger: Trigger = body::json(&body::read(raw, body::LARGE, doors.body_deadline).await?)?;
+    let trigger: Trigger = body::call(&headers, raw, body::LARGE, doors.body_deadline).await?;
     match doors.journey.accept(&desk, &trigger, &key).await? {
         Asked::Considered { decision, due_at } => {
             let answer = match decision {
