@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::RatingView;
-use super::{cursor, limit};
+use super::{cursor, limit, next};
 use crate::domain::desk::Scope;
 use crate::domain::follow_up::{FollowUpState, NOTE_MAX, OWNER_MAX, Refused, Step};
 use crate::domain::id::FollowUpId;
@@ -136,12 +136,7 @@ pub(super) async fn list(
     let mut found = store
         .follow_ups(desk.id, state.transpose()?, after, limit + 1)
         .await?;
-    let more = i64::try_from(found.len()).unwrap_or(0) > limit;
-    found.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = found
-        .last()
-        .filter(|_| more)
-        .map(|(last, ..)| last.id.uuid().simple().to_string());
+    let next = next(&mut found, limit, |(last, ..)| last.id.uuid().simple());
     let items = found.iter().map(FollowUpView::new).collect();
     Ok(Json(FollowUpPage { items, next }).into_response())
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::RatingView;
-use super::{cursor, limit};
+use super::{cursor, limit, next};
 use crate::domain::desk::Scope;
 use crate::domain::id::ReplyId;
 use crate::domain::time::Timestamp;
@@ -135,12 +135,7 @@ pub(super) async fn list(
     let after = cursor(wanted.cursor.as_deref())?;
     let store = &doors.journey.store;
     let mut held = store.held_answers(desk.id, after, limit + 1).await?;
-    let more = i64::try_from(held.len()).unwrap_or(0) > limit;
-    held.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = held
-        .last()
-        .filter(|_| more)
-        .map(|(answer, _)| answer.id.uuid().simple().to_string());
+    let next = next(&mut held, limit, |(answer, _)| answer.id.uuid().simple());
     let view =
         |(answer, request): (crate::store::HeldAnswer, crate::domain::request::Request)| HeldView {
             id: answer.id.to_string(),
