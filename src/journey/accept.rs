@@ -195,7 +195,7 @@ impl Journey {
             metadata: trigger.metadata.clone(),
             idempotency_key: idempotency_key.to_owned(),
             fingerprint: self.fingerprint(trigger),
-            rules: Arc::new(desk.settings.rules.clone()),
+            rules: Arc::clone(&desk.settings.rules),
             given,
             context: trigger.context,
             carriage: if handed_out {

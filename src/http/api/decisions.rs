@@ -1,6 +1,7 @@
 //! `/v1/decisions`: what other rules would have decided.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -171,7 +172,7 @@ fn changed(
     })?;
     rules.check("rules.")?;
     Ok(DeskSettings {
-        rules,
+        rules: Arc::new(rules),
         ..desk.settings.clone()
     })
 }
