@@ -222,6 +222,7 @@ pub fn labels(wording: &wording::Wording) -> Vec<(Score, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::wording::TEXTS;
 
     pub(super) fn contact() -> Contact {
         Contact {
@@ -259,6 +260,9 @@ mod tests {
                 "{}",
                 channel.name()
             );
+            let mut texts = TEXTS.iter();
+            let texts = texts.any(|(key, _)| key.split('.').next() == Some(channel.name()));
+            assert!(texts, "{} has no texts of its own", channel.name());
             assert_eq!(
                 find(channel.name()).unwrap().description(),
                 channel.description()

@@ -144,6 +144,7 @@ impl Inner {
             int(held.next_at.as_millis()),
             Value::Text(&context),
             int(request.planned_at.map_or(0, Timestamp::as_millis)),
+            Value::Text(&new.wording),
         ]))
     }
 }

@@ -4,6 +4,7 @@
 use ::http::Method;
 use serde_json::{Value, json};
 
+use crate::decisions::Ruled;
 use crate::story;
 use crate::support::database::Database;
 use crate::support::http;
@@ -301,6 +302,68 @@ story!(
                 "invalid_parameter",
                 "{query}"
             );
+        }
+        stage.finish().await;
+    }
+);
+
+story!(
+    the_words_of_a_desk_are_told_from_ours,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let desk = Ruled::with(&stage, "beta", &json!({})).await;
+        let shown = desk.call(Method::GET, "/v1/desk", &Value::Null).await;
+        let mut settings = shown.json()["settings"].clone();
+        let own = |key: &str| json!({key: "How was it?"});
+        settings["language"] = json!("de");
+        settings["wording"] = json!([
+            {"language": "en", "texts": own("chat.question.desk")},
+            {"language": "en", "touchpoint": "vpn", "texts": own("chat.question.agent")},
+            {"language": "de", "texts": own("email.question.desk")},
+        ]);
+        let put = desk.call(Method::PUT, "/v1/desk", &settings).await;
+        assert_eq!(put.status, 200, "{put:?}");
+        let mut tokens = Vec::new();
+        for (n, (language, touchpoint)) in [
+            ("", ""),
+            ("de-AT", "vpn"),
+            ("en", "mail"),
+            ("en-GB", "vpn"),
+            ("tlh", "vpn"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let ended = json!({"channel": "chat", "to": format!("visitor-{n}"), "conversation": format!("INC-{n}"),
+                "touchpoint": touchpoint, "contact": {"language": language}});
+            let asked = desk.call(Method::POST, "/v1/requests", &ended).await.json();
+            let token = asked["token"].as_str();
+            tokens.push(token.unwrap_or_else(|| panic!("{asked}")).to_owned());
+        }
+        // What was asked in some words was, whatever the desk says from now on.
+        settings["wording"] = json!([]);
+        let put = desk.call(Method::PUT, "/v1/desk", &settings).await;
+        assert_eq!(put.status, 200, "{put:?}");
+        for token in &tokens {
+            let url = format!("{}/w/{token}", stage.url);
+            let answer = http::post_json(&url, &[], &json!({"score": 4})).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+
+        // The same before and after what is pending is folded.
+        for _ in 0..2 {
+            let path = "/v1/summary?group_by=wording&minimum=1";
+            let summary = desk.call(Method::GET, path, &Value::Null).await.json();
+            for (words, count) in [("de", 2), ("en/own", 1), ("en/own/vpn", 2)] {
+                let group = group(&summary, &json!({"wording": words}));
+                let counts = (&group["asked"]["requested"], &group["ratings"]["n"]);
+                assert_eq!(counts, (&json!(count), &json!(count)), "{words}");
+            }
+            assert_eq!(summary["groups"].as_array().unwrap().len(), 3, "{summary}");
+            let path = "/v1/summary?wording=en/own/vpn&minimum=1";
+            let alone = desk.call(Method::GET, path, &Value::Null).await.json();
+            assert_eq!(alone["total"]["ratings"]["n"], 2, "{alone}");
+            while stage.app.journey.tidy().await.unwrap().1 > 0 {}
         }
         stage.finish().await;
     }
