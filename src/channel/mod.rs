@@ -105,16 +105,11 @@ pub struct Ask<'a> {
 impl<'a> Ask<'a> {
     /// The ask of this request. The contact's own language goes before the desk's.
     pub fn of(request: &'a Request, desk: &'a Desk, urls: &'a Urls) -> Self {
-        let own = request.attribution.language.as_str();
         Self {
             desk: &desk.name,
             agent: &request.attribution.agent.name,
             contact: &request.contact,
-            language: if own.is_empty() {
-                &desk.settings.language
-            } else {
-                own
-            },
+            language: desk.settings.spoken(&request.attribution.language),
             touchpoint: &request.attribution.touchpoint,
             overrides: &desk.settings.wording,
             mail: request.mail.as_ref(),

@@ -87,6 +87,11 @@ impl DeskSettings {
         }
     }
 
+    /// The language in which a contact is spoken to: its own, or the desk's if it is not known.
+    pub fn spoken<'a>(&'a self, own: &'a str) -> &'a str {
+        if own.is_empty() { &self.language } else { own }
+    }
+
     /// Checks every bound. The error names the field with dots, such as `rules.caps[0].days`. Whether a sender is an address of
     /// its channel, only the channel can judge.
     pub fn check(&self) -> Result<(), FieldError> {

@@ -217,12 +217,7 @@ impl Journey {
 
     /// The words in which a trigger's contact will be asked.
     fn words(desk: &Desk, trigger: &Trigger) -> Cow<'static, Wording> {
-        let own = &trigger.contact.language;
-        let language = if own.is_empty() {
-            &desk.settings.language
-        } else {
-            own
-        };
+        let language = desk.settings.spoken(&trigger.contact.language);
         wording::own(&desk.settings.wording, language, &trigger.touchpoint)
     }
 

@@ -97,11 +97,7 @@ fn name(own: &WordingOverride) -> String {
 /// The texts for a request: the contact's language, or else the desk's.
 pub fn for_request(request: &Request, settings: &DeskSettings) -> Cow<'static, Wording> {
     let attribution = &request.attribution;
-    let language = if attribution.language.is_empty() {
-        &settings.language
-    } else {
-        &attribution.language
-    };
+    let language = settings.spoken(&attribution.language);
     own(&settings.wording, language, &attribution.touchpoint)
 }
 
