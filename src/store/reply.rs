@@ -121,12 +121,19 @@ impl Inner {
             None => false,
         };
         if answered.repeated || spent {
-            let effect = Effect::Nothing;
+            let renewed = self.is_renewed(tx, &held.request, new).await?;
+            let effect = if renewed {
+                Effect::OptedOut
+            } else {
+                Effect::Nothing
+            };
+            let taken = self.take_effect(tx, &mut held, rating, &effect, new, None);
+            let rating = taken.await?;
             return Ok(Some(Replied {
                 request: held.request,
                 effect,
                 rating,
-                repeated: true,
+                repeated: !renewed,
                 unclear_before: false,
             }));
         }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::story;
 use crate::support::database::Database;
 use crate::support::http::{Answer, get, post_form, send};
+use crate::support::returned::{self, answer, brought, mailed};
 use crate::support::stage::{ANA, OUR_NUMBER, PUBLIC_URL, Stage, desk};
 use crate::support::twilio::Behaviour;
 
@@ -331,6 +332,37 @@ story!(
             cursor = format!("&cursor={next}");
         }
         assert_eq!(seen.len(), 2);
+        stage.finish().await;
+    }
+);
+
+story!(
+    who_clicks_again_after_a_start_is_left_alone_again,
+    async |database: Database| {
+        let stage = returned::stage(database).await;
+        let (_, mail) = mailed(&stage, "T-1").await;
+        let unsubscribe = mail.header("list-unsubscribe");
+        let url = stage.real(unsubscribe.trim_matches(['<', '>']));
+        let told = "select count(*) from events where kind = 'contact.opted_out'";
+        for ways in 1..=3 {
+            for _ in 0..2 {
+                let one_click = [("List-Unsubscribe", "One-Click")];
+                assert_eq!(post_form(&url, &one_click, "*/*").await.status, 200);
+                assert_eq!(
+                    entries(&stage, BEN).await,
+                    [entry("email", "one_click")],
+                    "click {ways}"
+                );
+            }
+            assert_eq!(stage.database.number(told).await, ways);
+            assert_eq!(decision(&stage, "email", BEN).await, "opted_out");
+            stage.pass(60);
+            let start = answer(&mail, &format!("s{ways}@example.com"), BEN, "START");
+            assert_eq!(brought(&stage, &start).await, "answer");
+            assert_eq!(decision(&stage, "email", BEN).await, Value::Null);
+        }
+        let kept = "select count(*) from replies where kind = 'click'";
+        assert_eq!(stage.database.number(kept).await, 1);
         stage.finish().await;
     }
 );

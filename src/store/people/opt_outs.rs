@@ -8,13 +8,15 @@ use crate::domain::contact::Address;
 use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::opt_out::{NewOptOut, OptOut, Origin};
-use crate::domain::request::Channel;
+use crate::domain::reply::{ReplyKind, Understood};
+use crate::domain::request::{Channel, Request};
 use crate::domain::time::Timestamp;
-use crate::store::StoreError;
 use crate::store::dialect::{Row, Sql, Value};
 use crate::store::row;
 use crate::store::seal::open_opt_out;
 use crate::store::sql::Inner;
+use crate::store::tx::Tx;
+use crate::store::{NewReply, StoreError};
 
 const OWN: Sql = Sql::both(
     "select channel, address_hash, contact, origin, at from opt_outs where desk_id = $1 \
@@ -51,6 +53,11 @@ const ADD: Sql = Sql::both(
 const LIFT: Sql = Sql::both(
     "delete from opt_outs where desk_id = $1 and channel = $2 and address_hash = $3 and origin in ('api', 'import')",
 );
+/// Whether the contact wants not to be asked, whatever the desk itself says.
+const WISHED: Sql = Sql::both(
+    "select 1 as n from opt_outs where address_hash = $1 and desk_id in ($2, $3) \
+     and origin not in ('api', 'import') limit 1",
+);
 
 /// Wishes for every desk that one call looks through: most of them are about people whom the desk does not know.
 const LOOK: i64 = 1_000;
@@ -63,6 +70,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("opt_outs.known", KNOWN),
     ("opt_outs.add", ADD),
     ("opt_outs.lift", LIFT),
+    ("opt_outs.wished", WISHED),
 ];
 
 impl Inner {
@@ -101,6 +109,26 @@ impl Inner {
         }
         let next = next.filter(|_| !all);
         Ok(OptOutPage { items, next })
+    }
+
+    /// Whether a reply that was heard before is a wish made anew. A link's own page and a mail program's click have one name for
+    /// ever, so that the second click after a START looks like the first. A text has a name of its own, and is only told twice.
+    pub(in crate::store) async fn is_renewed(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        new: &NewReply,
+    ) -> Result<bool, StoreError> {
+        if new.understood != Understood::Stop || new.reply.kind != ReplyKind::Click {
+            return Ok(false);
+        }
+        let hash = self.address_hash(&request.contact.address);
+        let values = [
+            Value::Bytes(&hash),
+            Value::Id(request.desk.uuid()),
+            Value::Id(uuid::Uuid::nil()),
+        ];
+        Ok(tx.row(WISHED, &values).await?.is_none())
     }
 
     async fn listed(
