@@ -38,8 +38,20 @@ async fn an_opt_out_holds_for_every_desk_until_it_is_lifted(stage: Arc<Stage>) {
         Some(Suppression::OptedOut),
         "an opt-out holds over all channels"
     );
-    assert!(stage.store.opt_in(&SMS, address, after(2)).await.unwrap());
-    assert!(!stage.store.opt_in(&SMS, address, after(2)).await.unwrap());
+    assert!(
+        stage
+            .store
+            .opt_in(address, after(2), after(2))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !stage
+            .store
+            .opt_in(address, after(2), after(2))
+            .await
+            .unwrap()
+    );
     assert_eq!(
         stage.accept(stage.same_person(&first)).await.state,
         State::Scheduled
@@ -78,7 +90,7 @@ async fn stop_between_two_addresses_holds_for_every_desk(stage: Arc<Stage>) {
     assert!(
         stage
             .store
-            .opt_in(&SMS, &first.contact.address, after(1_000_000))
+            .opt_in(&first.contact.address, after(1_000_000), after(1_000_000))
             .await
             .unwrap()
     );
