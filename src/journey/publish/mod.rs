@@ -42,6 +42,8 @@ const STEP: i64 = 500;
 /// Old events deleted in one transaction.
 const PRUNED: i64 = 2_000;
 /// Webhooks that are called at the same time.
+/// As many small rows forgotten at once say that there are more: showings of pages go in steps of this size.
+const FORGOTTEN: u64 = 1_000;
 const CALLED: usize = 64;
 /// How often webhooks are counted.
 const COUNT: Duration = Duration::from_secs(2);
@@ -158,6 +160,14 @@ impl Journey {
     }
 
     /// Whether anything is to be done in a duty, as this process is configured.
+    /// One round of everything that only grows; whether there is more to do at once.
+    pub(super) async fn prune_more(&self) -> Result<bool, StoreError> {
+        let forgotten = self.store.forget(self.clock.now()).await;
+        // Neither waits for the other.
+        let pruned = self.prune().await?;
+        Ok(pruned >= PRUNED.unsigned_abs() || forgotten? >= FORGOTTEN)
+    }
+
     pub fn is_needed(&self, duty: Duty) -> bool {
         match duty {
             Duty::Webhooks => self.publishing.post.is_some(),
@@ -171,6 +181,7 @@ impl Journey {
             | Duty::Watch
             | Duty::Retain
             | Duty::Reseal
+            | Duty::Prune
             | Duty::Relay => true,
         }
     }
@@ -204,6 +215,7 @@ impl Journey {
             | Duty::Watch
             | Duty::Retain
             | Duty::Reseal => {}
+            | Duty::Prune
         }
     }
 
