@@ -80,7 +80,7 @@ async fn taken(
     raw: Body,
 ) -> Result<Response, Problem> {
     let press: Press = body::call(headers, raw, body::SMALL, doors.body_deadline).await?;
-    let pressed = doors
+    let (opened, pressed) = doors
         .journey
         .press(token, press.score, &press.comment)
         .await
@@ -88,9 +88,6 @@ async fn taken(
             PressError::Unknown | PressError::Stale => Problem::not_found(),
             PressError::Store(error) => error.into(),
         })?;
-    let Some(opened) = doors.journey.open(token).await? else {
-        return Err(Problem::not_found());
-    };
     let words = words(&opened);
     let answer = match pressed.rating {
         Some(rating) if pressed.taken => {

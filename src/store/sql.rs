@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::commit::GroupCommit;
 use super::dialect::Database;
+use super::opened::OpenedSettings;
 use super::write::{Write, Written};
 use super::{
     Accepted, Backlog, Cancelled, Ceilings, Check, Claim, Condition, Dispatch, Filter, Find,
@@ -36,6 +37,7 @@ pub(super) struct Inner {
     pub(super) lease_ms: i64,
     pub(super) ceilings: Ceilings,
     pub(super) skip_locked: bool,
+    pub(super) opened: OpenedSettings,
 }
 
 impl Inner {
@@ -75,6 +77,7 @@ impl SqlStore {
             lease_ms: settings.lease_ms,
             ceilings: settings.ceilings,
             skip_locked: settings.skip_locked,
+            opened: OpenedSettings::default(),
         });
         let tasks = TaskTracker::new();
         let commit = RwLock::new(Some(GroupCommit::start(&inner, settings, &tasks)));
@@ -339,11 +342,11 @@ impl Store for SqlStore {
 
     async fn opt_in(
         &self,
-        channel: &Channel,
         address: &Address,
         at: Timestamp,
+        now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.inner.opt_in(channel, address, at).await
+        self.inner.opt_in(address, at, now).await
     }
 
     async fn expire(

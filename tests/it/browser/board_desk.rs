@@ -149,8 +149,7 @@ impl Desk {
     pub(super) async fn chatted(&self, place: (&str, &str, &str), score: u8, words: &str) {
         let visitor = format!("visitor-{}", hex::encode(random::<8>(&SystemEntropy)));
         let asked = self.tell("chat", &visitor, place).await;
-        let token = asked["token"].as_str();
-        let token = token.unwrap_or_else(|| panic!("{asked}"));
+        let token = asked["token"].as_str().unwrap_or_else(|| panic!("{asked}"));
         let url = format!("{}/w/{token}", self.sandbox.url);
         let press = json!({"score": score, "comment": words});
         let answer = http::post_json(&url, &[], &press).await;
