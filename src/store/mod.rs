@@ -282,12 +282,13 @@ pub trait Store:
         address: &Address,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Takes an address off the opt-out list of every desk, unless it was put there after `at`; whether it was on it.
+    /// Takes back whatever the contact said about not being asked, to whichever desk, unless it was said after `at`; whether there
+    /// was something.
     async fn opt_in(
         &self,
-        channel: &Channel,
         address: &Address,
         at: Timestamp,
+        now: Timestamp,
     ) -> Result<bool, StoreError>;
 
     /// Ends what had waited long enough at `heard`, up to when every reply is known; how many.

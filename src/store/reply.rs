@@ -54,10 +54,6 @@ pub(super) const OPT_OUT: Sql = Sql::both(
      at = case when excluded.at > opt_outs.at then excluded.at else opt_outs.at end, origin = excluded.origin, \
      contact = case when length(opt_outs.contact) = 0 then excluded.contact else opt_outs.contact end",
 );
-/// A wish to be asked again lifts what was said before it, and nothing that was said since.
-pub(super) const OPT_IN: Sql = Sql::both(
-    "delete from opt_outs where address_hash = $1 and channel in ($2, '*') and desk_id in ($3, $4) and at <= $5",
-);
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.unclear", UNCLEAR),
@@ -68,7 +64,6 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.insert_rating_many", INSERT_RATING.many()),
     ("reply.change_rating", CHANGE_RATING),
     ("reply.opt_out", OPT_OUT),
-    ("reply.opt_in", OPT_IN),
 ];
 
 impl Inner {
@@ -245,15 +240,13 @@ impl Inner {
                 self.save(tx, held).await?;
             }
             Effect::OptedIn => {
-                let (channel, address) = (
-                    held.request.channel.clone(),
-                    held.request.contact.address.clone(),
-                );
+                let address = held.request.contact.address.clone();
                 let desk = held.request.desk;
+                let between = matches!(new.find, Find::Pair(_));
                 let lifted = self
-                    .drop_opt_outs(tx, desk, &channel, &address, said_at)
+                    .drop_opt_outs(tx, (desk, between), &address, said_at, now)
                     .await?;
-                if lifted > 0 {
+                if lifted {
                     self.emit(tx, &held.request, EventKind::ContactOptedIn, 0, now);
                 }
             }

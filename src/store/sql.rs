@@ -335,11 +335,11 @@ impl Store for SqlStore {
 
     async fn opt_in(
         &self,
-        channel: &Channel,
         address: &Address,
         at: Timestamp,
+        now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.inner.opt_in(channel, address, at).await
+        self.inner.opt_in(address, at, now).await
     }
 
     async fn expire(

@@ -366,3 +366,35 @@ story!(
         stage.finish().await;
     }
 );
+
+story!(
+    a_start_by_text_takes_back_what_was_said_to_one_desk_and_nothing_that_a_desk_said,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let (_, other) = desk(&stage.app, "beta", "Beta Clinic").await;
+        let path = "/v1/opt-outs/+14155550123";
+        stage.twilio.next(Behaviour::Reject {
+            http: 400,
+            code: 21610,
+        });
+        stage.ask("sms", ANA, "INC-1").await;
+        stage.deliver().await;
+        assert_eq!(entries(&stage, ANA).await, [entry("sms", "provider")]);
+        // Both desks have words of their own about her.
+        assert_eq!(mine(&stage, Method::PUT, path, "").await.status, 201);
+        let theirs = format!("{path}?channel=sms");
+        let put = call(&stage, &other, Method::PUT, &theirs, "").await;
+        assert_eq!(put.status, 201);
+        assert_eq!(mine(&stage, Method::DELETE, path, "").await.status, 409);
+        stage.pass(60);
+        text(&stage, "START").await;
+        assert_eq!(entries(&stage, ANA).await, [entry("*", "api")]);
+        let told = "select count(*) from events where kind = 'contact.opted_in'";
+        assert_eq!(stage.database.number(told).await, 1);
+        let left = call(&stage, &other, Method::GET, path, "").await;
+        assert_eq!(left.json()["items"][0]["origin"], "api", "{left:?}");
+        assert_eq!(mine(&stage, Method::DELETE, path, "").await.status, 204);
+        assert_eq!(decision(&stage, "sms", ANA).await, Value::Null);
+        stage.finish().await;
+    }
+);
