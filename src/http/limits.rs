@@ -6,6 +6,7 @@
 //!
 //! Addresses are used here in memory only, and forgotten as soon as they bound nothing. Each replica counts on its own.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -126,6 +127,11 @@ impl Limits {
         }))
     }
 
+    /// The address of whoever calls: the peer, or whom a balancer that we trust says.
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        client(peer, headers, &self.0.trusted)
+    }
+
     /// Counts a call of a key; `None` where calls have no limit.
     fn call(&self, handle: &str) -> Option<Allowance> {
         let calls = self.0.calls.as_ref()?;
@@ -206,8 +212,7 @@ pub(super) async fn limit(State(doors): State<Doors>, request: Request, next: Ne
         .extensions()
         .get::<ConnectInfo<std::net::SocketAddr>>()
         .map(|ConnectInfo(peer)| peer.ip());
-    let trusted = &doors.limits.0.trusted;
-    let network = peer.map(|peer| network(client(peer, request.headers(), trusted)));
+    let network = peer.map(|peer| network(doors.limits.client(peer, request.headers())));
     let status_hook = request.uri().path().contains("/status/");
     // Who forgot the key does not try keys.
     let presented = request.headers().contains_key(header::AUTHORIZATION);

@@ -350,3 +350,24 @@ story!(
         stage.finish().await;
     }
 );
+
+story!(
+    behind_a_balancer_a_scanner_elsewhere_is_not_the_person,
+    async |database: Database| {
+        let trusted = [("SERVER__TRUSTED_PROXIES", "127.0.0.0/8, ::1/128")];
+        let stage = Stage::with(database, &trusted).await;
+        let (id, url) = asked(&stage, "T-1").await;
+        stage.pass(60);
+        // The same browser, and neither keeps cookies: only their networks tell them apart.
+        let scanner = Surfer::without_cookies(BROWSER).behind_balancer("198.51.100.7");
+        let person = Surfer::without_cookies(BROWSER).behind_balancer("203.0.113.9");
+        for score in 1..=5 {
+            scanner.open(&format!("{url}?s={score}")).await;
+        }
+        let page = person.open(&format!("{url}?s=3")).await;
+        stage.pass(5);
+        person.tap(&page, "3", "pointer").await;
+        assert_eq!(rating(&stage, &id).await, json!([3, "tap"]));
+        stage.finish().await;
+    }
+);
