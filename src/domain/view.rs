@@ -65,8 +65,8 @@ pub struct View {
     pub more: i64,
 }
 
-/// The most showings of one kind to one client that have rows of their own. Further ones are only counted, on the newest row: a
-/// storm must not fill the disk.
+/// The most showings of one kind to one client that have rows of their own. Further ones are only counted, on a row of the same
+/// client: a storm must not fill the disk.
 pub const CLIENT_MAX: i64 = 10;
 /// The most showings of one request that have rows.
 pub const REQUEST_MAX: i64 = 60;

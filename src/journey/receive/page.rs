@@ -189,6 +189,7 @@ impl Journey {
                     cookie: client.key(),
                     more: 0,
                 },
+                brought: brought.cookie.is_some(),
             };
             // A page that could not be noted is better than none; its post will have one sign more.
             if let Err(error) = self.store.record_view(new).await {
