@@ -43,6 +43,7 @@ mod hooks;
 mod limits;
 mod nats;
 mod opt_outs;
+mod own_words;
 mod prometheus;
 mod rate_limits;
 mod reconcile;
