@@ -81,7 +81,7 @@ async fn taken(
 ) -> Result<Response, Problem> {
     body::expect_type(headers, "application/json")?;
     let press: Press = body::json(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
-    let pressed = doors
+    let (opened, pressed) = doors
         .journey
         .press(token, press.score, &press.comment)
         .await
@@ -89,9 +89,6 @@ async fn taken(
             PressError::Unknown | PressError::Stale => Problem::not_found(),
             PressError::Store(error) => error.into(),
         })?;
-    let Some(opened) = doors.journey.open(token).await? else {
-        return Err(Problem::not_found());
-    };
     let words = words(&opened);
     let answer = match pressed.rating {
         Some(rating) if pressed.taken => {
