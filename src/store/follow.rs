@@ -4,7 +4,6 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use super::desks::settings;
 use super::dialect::{Row, Sql, Value};
 use super::row::{self, place, rating_columns, request_columns};
 use super::sql::{Inner, SqlStore};
@@ -45,7 +44,6 @@ pub trait FollowUps: Send + Sync {
     async fn unclosed(&self) -> Result<Vec<(String, FollowUpState, i64)>, StoreError>;
 }
 
-const SETTINGS: Sql = Sql::both("select settings from desks where id = $1");
 const OPEN: Sql = Sql::both(
     "insert into follow_ups (desk_id, id, rating_id, request_id, score, state, owner, told_note, close_note, closed_by, \
      opened_at, taken_at, told_at, closed_at) values ($1, $2, $3, $4, $5, 'open', '', '', '', '', $6, 0, 0, 0) \
@@ -114,7 +112,6 @@ const UNCLOSED: Sql = Sql::each(unclosed!("indexed by follow_ups_open "), unclos
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
-    ("follow.settings", SETTINGS),
     ("follow.open", OPEN),
     ("follow.rescore", RESCORE),
     ("follow.corrected", CORRECTED),
@@ -177,13 +174,15 @@ impl FollowUps for SqlStore {
 }
 
 impl Inner {
-    /// Looks after a score that is new or took the place of `before`. A good one that was never low costs nothing.
+    /// Looks after a score that is new or took the place of `before`, where the desk calls those in `low` low. A good one that was
+    /// never low costs nothing.
     pub(super) async fn watch_low(
         &self,
         tx: &mut Tx,
         request: &Request,
         rating: &Rating,
         before: Option<Score>,
+        low: LowScores,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let may_be = |score: Score| score.get() <= LowScores::HIGHEST;
@@ -191,10 +190,6 @@ impl Inner {
             return Ok(());
         }
         let desk = Value::Id(request.desk.uuid());
-        let low = match tx.row(SETTINGS, &[desk]).await? {
-            Some(row) => settings(&row, &self.keys, request.desk)?.low_scores,
-            None => LowScores::default(),
-        };
         let id = Value::Id(rating.id.uuid());
         if low.is_low(rating.score) {
             let scored = [desk, id, Value::Int(rating.score.into())];

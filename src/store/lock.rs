@@ -7,6 +7,7 @@ use super::tx::Tx;
 use super::{Find, Pair, StoreError};
 use crate::domain::contact::Address;
 use crate::domain::delivery::DeliveryState;
+use crate::domain::follow_up::LowScores;
 use crate::domain::grade::AnswerSettings;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::rating::Rating;
@@ -151,6 +152,8 @@ pub(super) struct Answered {
     pub(super) repeated: bool,
     /// What the desk sets about answers.
     pub(super) answers: AnswerSettings,
+    /// Which scores the desk calls low.
+    pub(super) low_scores: LowScores,
 }
 
 impl Held {
@@ -248,8 +251,10 @@ impl Inner {
         }
         let Some(row) = row else { return Ok(None) };
         let held = self.held(&row)?;
+        let settings = super::desks::settings(&row, &self.keys, held.request.desk)?;
         Ok(Some(Answered {
-            answers: super::desks::settings(&row, &self.keys, held.request.desk)?.answers,
+            answers: settings.answers,
+            low_scores: settings.low_scores,
             rating: if row.int("score")? == 0 {
                 None
             } else {

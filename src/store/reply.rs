@@ -12,6 +12,7 @@ use super::tx::Tx;
 use super::{Find, NewReply, Replied, StoreError, Tap};
 use crate::domain::delivery::{DeliveryState, Evidence};
 use crate::domain::event::{COMMENTED, EventKind};
+use crate::domain::follow_up::LowScores;
 use crate::domain::id::{DeskId, RatingId};
 use crate::domain::opt_out::Origin;
 use crate::domain::rating::{Grade, Rating, Score};
@@ -115,6 +116,9 @@ impl Inner {
             Some(tap) => !self.use_view(tx, &held.request, tap, new.reply.at).await?,
             None => false,
         };
+        let rules = (&answered.answers, answered.low_scores);
+        let weighed = Weighed::of(new, tap, rating.as_ref(), rules);
+        let new: &NewReply = &weighed.new;
         if answered.repeated || spent {
             let renewed = self.is_renewed(tx, &held.request, new).await?;
             let effect = if renewed {
@@ -122,7 +126,7 @@ impl Inner {
             } else {
                 Effect::Nothing
             };
-            let taken = self.take_effect(tx, &mut held, rating, &effect, new, None);
+            let taken = self.take_effect(tx, &mut held, rating, &effect, &weighed);
             let rating = taken.await?;
             return Ok(Some(Replied {
                 request: held.request,
@@ -133,8 +137,6 @@ impl Inner {
             }));
         }
 
-        let weighed = Weighed::of(new, tap, rating.as_ref(), &answered.answers);
-        let new = &weighed.new;
         // What an outage kept from us counts as of when it was said; and what was said since goes before it.
         let said_at = new.sent_at.unwrap_or(new.reply.at);
         let overtaken = new.sent_at.is_some()
@@ -161,7 +163,7 @@ impl Inner {
         let unclear_before =
             matches!(effect, Effect::Unrecognized(_)) && tx.row(UNCLEAR, &keys).await?.is_some();
         let rating = self
-            .take_effect(tx, &mut held, rating, &effect, new, weighed.client)
+            .take_effect(tx, &mut held, rating, &effect, &weighed)
             .await?;
         // A page or a chat may post the same again and again; what changes nothing is not worth a row.
         let posted = matches!(new.reply.kind, ReplyKind::Button | ReplyKind::Click);
@@ -189,32 +191,33 @@ impl Inner {
         held: &mut Held,
         rating: Option<Rating>,
         effect: &Effect,
-        new: &NewReply,
-        client: Option<ClientKey>,
+        weighed: &Weighed<'_>,
     ) -> Result<Option<Rating>, StoreError> {
+        let (new, low): (&NewReply, _) = (&weighed.new, weighed.low_scores);
+        let by = (new.reply.grade, weighed.client);
         let now = new.reply.at;
         let said_at = new.sent_at.unwrap_or(now);
         match effect {
             Effect::Rated(score, comment) => {
-                let by = (new.reply.grade, client);
                 let answer = (*score, comment.as_str());
-                let rating = self.rate(tx, held, answer, by, (now, now), new.window_ms);
+                let rules = (new.window_ms, low);
+                let rating = self.rate(tx, held, answer, by, (now, now), rules);
                 return rating.await.map(Some);
             }
             Effect::Changed(score, words) => {
                 let kind = EventKind::RatingChanged;
-                let by = (new.reply.grade, client);
                 let rating = self
                     .claim_rating(tx, &held.request, rating, by, now)
                     .await?;
+                let said = (Some(*score), words.as_str());
                 return self
-                    .change(tx, &held.request, rating, Some(*score), words, kind, now)
+                    .change(tx, &held.request, rating, said, kind, low, now)
                     .await;
             }
             Effect::Commented(words) => {
                 let kind = EventKind::RatingCommented;
                 return self
-                    .change(tx, &held.request, rating, None, words, kind, now)
+                    .change(tx, &held.request, rating, (None, words), kind, low, now)
                     .await;
             }
             Effect::OptedOut => {
@@ -263,7 +266,8 @@ impl Inner {
         Ok(rating)
     }
 
-    /// The first counted answer, given by `by` at the first of `times` and recorded at the second.
+    /// The first counted answer, given by `by` at the first of `times` and recorded at the second, where the desk gives this time
+    /// for corrections and calls these scores low.
     pub(super) async fn rate(
         &self,
         tx: &mut Tx,
@@ -271,7 +275,7 @@ impl Inner {
         (score, comment): (Score, &str),
         (grade, client): (Grade, Option<ClientKey>),
         (answered_at, now): (Timestamp, Timestamp),
-        window_ms: i64,
+        (window_ms, low): (i64, LowScores),
     ) -> Result<Rating, StoreError> {
         let about = self.about_contact(tx, held).await?;
         // An answer proves that the ask arrived, whatever was known about it.
@@ -319,7 +323,7 @@ impl Inner {
         };
         let kind = EventKind::RatingCreated;
         self.emit_said(tx, &held.request, kind, said, now);
-        self.watch_low(tx, &held.request, &rating, None, now)
+        self.watch_low(tx, &held.request, &rating, None, low, now)
             .await?;
         Ok(rating)
     }
@@ -334,9 +338,9 @@ impl Inner {
         tx: &mut Tx,
         request: &Request,
         rating: Option<Rating>,
-        score: Option<Score>,
-        words: &str,
+        (score, words): (Option<Score>, &str),
         kind: EventKind,
+        low: LowScores,
         now: Timestamp,
     ) -> Result<Option<Rating>, StoreError> {
         let Some(mut rating) = rating else {
@@ -372,7 +376,8 @@ impl Inner {
         };
         self.emit_said(tx, request, kind, said, now);
         if changed {
-            self.watch_low(tx, request, &rating, Some(was), now).await?;
+            self.watch_low(tx, request, &rating, Some(was), low, now)
+                .await?;
         }
         Ok(Some(rating))
     }

@@ -8,6 +8,7 @@ use super::sql::Inner;
 use super::tx::Tx;
 use super::{NewReply, StoreError, Tap};
 use crate::domain::event::EventKind;
+use crate::domain::follow_up::LowScores;
 use crate::domain::grade::AnswerSettings;
 use crate::domain::rating::{Grade, Rating, Score};
 use crate::domain::reply::{Effect, Understood};
@@ -38,6 +39,8 @@ pub(super) struct Weighed<'a> {
     pub(super) signs: String,
     /// The grade by which it is decided what it does.
     pub(super) counts_as: Grade,
+    /// Which scores the desk calls low.
+    pub(super) low_scores: LowScores,
 }
 
 impl<'a> Weighed<'a> {
@@ -45,13 +48,14 @@ impl<'a> Weighed<'a> {
         new: &'a NewReply,
         tap: Option<&Tap>,
         rating: Option<&Rating>,
-        answers: &AnswerSettings,
+        (answers, low_scores): (&AnswerSettings, LowScores),
     ) -> Self {
         let mut weighed = Self {
             new: Cow::Borrowed(new),
             client: tap.map(|tap| tap.client),
             signs: tap.map_or_else(String::new, |tap| tap.signs.clone()),
             counts_as: new.reply.grade,
+            low_scores,
         };
         let window_ms = answers.window_ms(new.window_ms);
         if window_ms != new.window_ms {
