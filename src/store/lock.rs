@@ -251,9 +251,9 @@ impl Inner {
         }
         let Some(row) = row else { return Ok(None) };
         let held = self.held(&row)?;
-        let settings = super::desks::settings(&row, &self.keys, held.request.desk)?;
+        let settings = self.settings(&row, held.request.desk)?;
         Ok(Some(Answered {
-            answers: settings.answers,
+            answers: settings.answers.clone(),
             low_scores: settings.low_scores,
             rating: if row.int("score")? == 0 {
                 None

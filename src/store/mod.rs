@@ -48,6 +48,7 @@ mod kept;
 mod keyring;
 mod lock;
 mod look;
+mod opened;
 mod outbox;
 mod past;
 mod people;

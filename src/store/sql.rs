@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::commit::GroupCommit;
 use super::dialect::Database;
+use super::opened::OpenedSettings;
 use super::write::{Write, Written};
 use super::{
     Accepted, Backlog, Cancelled, Ceilings, Check, Claim, Condition, Dispatch, Filter, Find,
@@ -33,6 +34,7 @@ pub(super) struct Inner {
     pub(super) lease_ms: i64,
     pub(super) ceilings: Ceilings,
     pub(super) skip_locked: bool,
+    pub(super) opened: OpenedSettings,
 }
 
 impl Inner {
@@ -71,6 +73,7 @@ impl SqlStore {
             lease_ms: settings.lease_ms,
             ceilings: settings.ceilings,
             skip_locked: settings.skip_locked,
+            opened: OpenedSettings::default(),
         });
         let tasks = TaskTracker::new();
         let commit = RwLock::new(Some(GroupCommit::start(&inner, settings, &tasks)));
