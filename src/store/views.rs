@@ -138,11 +138,11 @@ impl Inner {
         if shown >= REQUEST_MAX || own >= CLIENT_MAX {
             // Any showing without a cookie may be the first one of somebody who keeps it. So what such clients of a network do
             // beyond is counted on a row that nobody was shown, which has the network's key in the place of a cookie's.
-            let counter = if new.brought { cookie } else { network };
-            let values = [desk, request, desk, request, counter];
+            let known_as = if new.brought { cookie } else { network };
+            let values = [desk, request, desk, request, known_as];
             if tx.execute(MORE, &values).await? == 0 && !new.brought && shown < REQUEST_MAX {
                 let id = ViewId::new(new.view.at, self.random());
-                self.add_view(tx, new, id, counter).await?;
+                self.add_view(tx, new, id, known_as).await?;
             }
             return Ok(());
         }

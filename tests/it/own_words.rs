@@ -16,7 +16,7 @@ async fn settings(desk: &Ruled<'_>, text: &str) -> Value {
     let keys = ["ask_agent", "ask_agent_short", "ask_desk", "ask_short"];
     let texts = keys.map(|key| (format!("sms.{key}"), json!(text)));
     let texts: serde_json::Map<String, Value> = texts.into_iter().collect();
-    settings["wording"] = json!([{"language": "en", "texts": texts}]);
+    settings["wording"] = json!([{"language": "en", "touchpoint": "", "texts": texts}]);
     settings
 }
 
