@@ -90,6 +90,8 @@ pub struct WebhookWork {
 
 /// What was tried.
 #[derive(Debug, Clone)]
+    /// The last place of the stream before the look: without anything fresh, nothing up to here can be told.
+    pub head: i64,
 pub struct WebhookTries {
     /// Whose webhook.
     pub desk: DeskId,
@@ -270,6 +272,7 @@ async fn record(tx: &mut Tx, tries: &WebhookTries) -> Result<(), StoreError> {
                 Value::Int(entry.attempt),
                 Value::Int(entry.at.as_millis()),
                 Value::Int(entry.status),
+        let head = self.head(desk).await?;
                 Value::Int(entry.elapsed_ms),
                 Value::Text(&entry.error),
             ])

@@ -325,3 +325,7 @@ fn window(work: WebhookWork, most: usize) -> (Vec<Addressed>, i64, Vec<i64>) {
     }
     (window, mark, work.gone)
 }
+    if work.fresh.is_empty() {
+        // What is missing is gone or of a kind that only a newer version knows: nobody can be told of it here.
+        mark = mark.max(work.head);
+    }
