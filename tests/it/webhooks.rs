@@ -450,3 +450,25 @@ story!(
         stage.finish().await;
     }
 );
+
+story!(
+    a_webhook_that_does_not_open_is_left_alone_and_holds_up_no_other,
+    async |database: Database| {
+        let stage = Stage::with(database, &LOCAL).await;
+        let (sealed, open) = (Receiver::start().await, Receiver::start().await);
+        subscribe(&stage, &sealed.url, &[]).await;
+        // What is sealed for another column does not open.
+        let spoil = "update webhooks set url = secret";
+        assert_eq!(stage.database.execute(spoil).await, 1);
+        subscribe(&stage, &open.url, &[]).await;
+        ask(&stage, "C-1").await;
+        publish(&stage).await;
+        assert_eq!((sealed.told().len(), open.told().len()), (0, 1));
+        let store = &stage.app.journey.store;
+        let busy = async || store.busy_webhooks(stage.now(), 9).await.unwrap().len();
+        assert_eq!(busy().await, 0, "it has to wait");
+        stage.pass(120);
+        assert_eq!(busy().await, 1, "and is looked at again");
+        stage.finish().await;
+    }
+);
