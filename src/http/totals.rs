@@ -17,6 +17,7 @@ use crate::domain::statistics::{ANSWER_SECONDS, Total};
 use crate::domain::time::Timestamp;
 use crate::store::Backlog;
 
+pub(super) mod all;
 mod held;
 
 /// Places (a desk's touchpoint in a channel) with series of their own. A place has at most 32 series, and 10,000 are what one
@@ -35,7 +36,7 @@ pub(super) type Histograms = BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], 
     clippy::too_many_lines,
     reason = "one row a family; the match is written out so that a new kind is thought about"
 )]
-pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
+pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
     let mut places = Places::default();
     let mut requests: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut ratings: BTreeMap<Labels, i64> = BTreeMap::new();
@@ -237,7 +238,7 @@ pub(super) fn counters(name: &str, help: &str, values: BTreeMap<Labels, i64>) ->
 }
 
 /// When totals began to count: a fall of a counter after this instant changed is a database that was put back.
-pub(super) fn epoch(since_ms: i64) -> MetricFamily {
+fn epoch(since_ms: i64) -> MetricFamily {
     let since = std::iter::once((Labels::new(), since_ms / 1000));
     gauges(
         "onefive_totals_epoch_seconds",
