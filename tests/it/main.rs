@@ -59,4 +59,5 @@ mod summary;
 mod support;
 mod voice;
 mod webhooks;
+mod webhooks_away;
 mod webhooks_live;
