@@ -1,5 +1,6 @@
 //! Remote write: the totals arrive as they are scraped, in the order of time, also after an outage and from another replica.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use crate::support::daemon::Daemon;
 use crate::support::database::Database;
 use crate::support::http;
 use crate::support::program::{Http, Program};
+use crate::support::receiver::Receiver;
 use crate::support::stage::Stage;
 
 const DEADLINE: Duration = Duration::from_secs(40);
@@ -157,6 +159,58 @@ async fn samples_arrive_in_victoria_metrics() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn samples_arrive_in_prometheus() {
     arrives_in(Daemon::prometheus(), "/api/v1/write").await;
+}
+
+/// What may be taken later goes first when it is; what never will be does not hold up what comes after; and not everything waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_is_dropped_and_what_comes_too_early_waits_in_order() {
+    let server = Receiver::start().await;
+    let settings = [
+        ("SINKS__REMOTE_WRITE__URL", server.url.as_str()),
+        ("SINKS__REMOTE_WRITE__TOKEN", "secret"),
+    ];
+    let stage = Stage::with(Database::sqlite(), &settings).await;
+    let result = |word: &str| {
+        let published = &stage.app.journey.metrics.streams.published;
+        published.with_label_values(&["remote_write", word]).get()
+    };
+    for status in [503, 429, 400, 204] {
+        server.status(status);
+        push(&stage).await;
+        stage.pass(15);
+    }
+    let told = server.told();
+    let raw: Vec<_> = told.iter().map(|told| told.raw.clone()).collect();
+    assert_eq!(raw.len(), 6);
+    assert_eq!(
+        (&raw[0], &raw[0]),
+        (&raw[1], &raw[2]),
+        "the first one first"
+    );
+    let each: BTreeSet<_> = raw.iter().collect();
+    assert_eq!(each.len(), 4, "one for each time");
+    for (name, value) in [
+        ("authorization", "Bearer secret"),
+        ("content-encoding", "snappy"),
+        ("content-type", "application/x-protobuf"),
+        ("x-prometheus-remote-write-version", "0.1.0"),
+    ] {
+        assert_eq!(told[5].headers[name], value);
+    }
+    assert_eq!(
+        [result("failed"), result("refused"), result("ok")],
+        [2, 3, 1]
+    );
+    server.status(503);
+    for _ in 0..121 {
+        push(&stage).await;
+        stage.pass(15);
+    }
+    assert_eq!(result("dropped"), 1);
+    server.status(204);
+    push(&stage).await;
+    assert_eq!([result("dropped"), result("ok")], [2, 121]);
+    stage.finish().await;
 }
 
 /// Two replicas, the one that writes is killed: the other goes on, and Prometheus, which refuses what is out of order, refuses nothing.
