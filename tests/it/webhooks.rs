@@ -113,6 +113,14 @@ story!(
         let ids = receiver.ids();
         assert_eq!(ids.len(), 3);
         assert!(ids.iter().all(|id| *id == ids[0]));
+        // Each try says its own time: a receiver refuses what is older than some minutes.
+        let told = receiver.told();
+        let times = told.iter().map(|told| {
+            let time = told.headers["webhook-timestamp"].to_str().unwrap();
+            time.parse::<i64>().unwrap()
+        });
+        let times: Vec<i64> = times.collect();
+        assert_eq!([times[1] - times[0], times[2] - times[1]], [6, 331]);
         stage.pass(86_400);
         publish(&stage).await;
         assert_eq!(receiver.told().len(), 3);
