@@ -8,6 +8,7 @@ use tokio::time::{interval, timeout};
 
 use onefive::clock::Clock as _;
 use onefive::journey::Duty;
+use onefive::store::Lease;
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Database;
@@ -210,6 +211,43 @@ async fn what_is_refused_is_dropped_and_what_comes_too_early_waits_in_order() {
     server.status(204);
     push(&stage).await;
     assert_eq!([result("dropped"), result("ok")], [2, 121]);
+    stage.finish().await;
+}
+
+/// Two samples at one time, or one behind a later one, would be refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_lost_the_duty_writes_nothing_and_whoever_has_it_goes_on_behind_the_last_time() {
+    let server = Receiver::start().await;
+    let settings = [("SINKS__REMOTE_WRITE__URL", server.url.as_str())];
+    let stage = Stage::with(Database::sqlite(), &settings).await;
+    let (journey, duty) = (&stage.app.journey, Duty::Samples.name());
+    let hold = async |owner: &str| {
+        let held = journey.store.hold_duty(duty, owner, 60_000).await;
+        held.unwrap().unwrap()
+    };
+    let tell = async |lease| journey.tell_samples(duty, lease).await.unwrap();
+    let one = hold("one").await;
+    server.status(503);
+    tell(one).await;
+    stage.database.execute("update duties set until = 0").await;
+    let two = hold("two").await;
+    stage.pass(15);
+    tell(one).await;
+    assert_eq!(server.told().len(), 1, "it is not ours any more");
+    server.status(204);
+    tell(two).await;
+    let told = server.told();
+    assert_eq!(
+        told.len(),
+        2,
+        "what waited is not written behind the other's back"
+    );
+    assert_ne!(told[0].raw, told[1].raw);
+    stage.pass(15);
+    // As if another replica had written meanwhile.
+    let mark = stage.now().as_millis();
+    tell(Lease { mark, ..two }).await;
+    assert_eq!(server.told().len(), 2);
     stage.finish().await;
 }
 
