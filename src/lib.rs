@@ -17,7 +17,7 @@
 //! | results | `Total` | `http::admin` -> `http::totals` | `totals` (one statement) |
 //! | results, told | `Notice` | the duties relay, webhooks, streams, samples -> `Journey::{relay, tell_…}`; `http::api::events` | `place_events`, `events`, `record_tries`, `mark_sink` |
 //! | missed replies | `Reply` | the duty reconcile -> `Journey::reconcile` | `record_reply` |
-//! | end | | the duty tidy -> `Journey::tidy` | `expire`, `fold` |
+//! | end | | the duties tidy -> `Journey::tidy` and prune -> `Journey::prune` | `expire`, `fold`, `prune_events` |
 //! | forget | `Retention` | the duty retain; `http::api::contacts` -> `Journey::erase` | `retain`, `erase` |
 //! | new key | | the duty reseal -> `Journey::reseal` | `reseal` |
 //!

@@ -56,12 +56,14 @@ pub struct Notice {
     #[schema(example = "evt_019a3f0c7d5b7c0e9d8a5b6c7d8e9f01")]
     pub id: String,
     /// What happened: `request.scheduled`, `request.suppressed`, `request.sent`, `request.delivered`, `request.reached`,
-    /// `request.expired`, `request.failed`, `request.cancelled`, `rating.created`, `rating.changed`, `rating.commented`,
+    /// `request.expired`, `request.failed`, `request.cancelled`, `rating.created`, `rating.changed`, `rating.commented`, `rating.auto`,
+    /// `rating.suspect`, `rating.excluded`, `rating.restored`, `rating.low`, `follow_up.taken`, `follow_up.told`, `follow_up.closed`,
     /// `contact.opted_out`, `contact.opted_in`, `reply.unrecognized`, `delivery.lost`. New kinds may be added.
     #[serde(rename = "type")]
     #[schema(example = "rating.created")]
     pub kind: &'static str,
-    /// Its place in the stream of the desk: 1, 2, 3 and so on, without a gap. 0 for a test.
+    /// Its place in the stream of the desk: 1, 2, 3 and so on. Only after the database was put back from a copy places are left out, so
+    /// that none is given twice. 0 for a test.
     pub seq: i64,
     /// When it happened.
     #[schema(value_type = String, format = DateTime)]

@@ -4,6 +4,7 @@ use super::dialect::Row;
 use super::{Attempt, KeyRing, StoreError};
 use crate::domain::contact::{Address, Contact};
 use crate::domain::delivery::{AttemptState, DeliveryState};
+use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, RatingId, RequestId};
 use crate::domain::policy::Suppression;
 use crate::domain::rating::{Exclusion, Grade, Rating, Score};
@@ -72,6 +73,16 @@ pub(super) fn reason(row: &Row) -> Result<Option<Suppression>, StoreError> {
             Suppression::parse(word).map(Some)
         }
     })
+}
+
+/// What an event or a total is of; `None` if a newer version wrote it and used a word, of a kind or of a reason, that this one does
+/// not know.
+pub(super) fn known_kind(row: &Row) -> Result<Option<EventKind>, StoreError> {
+    let reason = row.text("reason")?;
+    if !reason.is_empty() && Suppression::parse(&reason).is_none() {
+        return Ok(None);
+    }
+    Ok(EventKind::parse(&row.text("kind")?))
 }
 
 /// The person of a request; nobody if it was erased.

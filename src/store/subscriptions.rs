@@ -279,15 +279,22 @@ impl Inner {
             .keys
             .open(&place("webhooks.url", desk, id.uuid()), &row.bytes("url")?)?;
         let at = |column| Ok::<_, StoreError>(maybe(row, column)?.unwrap_or_default());
-        let kinds = row.text("kinds")?;
+        let wanted = row.text("kinds")?;
+        let kinds: Vec<_> = wanted.split(',').filter_map(EventKind::parse).collect();
+        // One that wants only kinds of a newer version gets nothing from this one, for which none would mean all.
+        let state = if kinds.is_empty() && !wanted.is_empty() {
+            WebhookState::Off
+        } else {
+            state(row)?
+        };
         Ok(Webhook {
             desk,
             id,
             url: String::from_utf8(url)
                 .map_err(|_| StoreError::Corrupt("url: is no text".to_owned()))?,
-            kinds: kinds.split(',').filter_map(EventKind::parse).collect(),
+            kinds,
             description: row.text("description")?,
-            state: state(row)?,
+            state,
             mark: row.int("mark")?,
             health: Health {
                 failures: row.int("failures")?,

@@ -8,7 +8,6 @@ use super::dialect::{Row, Sql, Value};
 use super::rollup::roll_up;
 use super::row;
 use super::sql::Inner;
-use crate::domain::event::EventKind;
 use crate::domain::rating::Score;
 use crate::domain::request::Channel;
 use crate::domain::statistics::Total;
@@ -125,9 +124,9 @@ impl Inner {
     }
 }
 
-/// A total; `None` if it is of a kind that a newer version wrote and this one does not know: that one shows it.
+/// A total; `None` if a newer version wrote it with a word that this one does not know: that one shows it.
 fn total(row: &Row) -> Result<Option<Total>, StoreError> {
-    let Some(kind) = EventKind::parse(&row.text("kind")?) else {
+    let Some(kind) = row::known_kind(row)? else {
         return Ok(None);
     };
     let score = row.int("score")?;

@@ -133,7 +133,7 @@ impl Inner {
             .collect()
     }
 
-    /// An event; `None` if it is of a kind that a newer version wrote and this one does not know.
+    /// An event; `None` if a newer version wrote it with a word that this one does not know.
     fn event(
         &self,
         desk: DeskId,
@@ -141,7 +141,7 @@ impl Inner {
         requests: &HashMap<uuid::Uuid, Request>,
     ) -> Result<Option<Recorded>, StoreError> {
         let (id, about) = (row.id("id")?, row.id("request_id")?);
-        let Some(kind) = EventKind::parse(&row.text("kind")?) else {
+        let Some(kind) = row::known_kind(row)? else {
             return Ok(None);
         };
         let sealed = row.bytes("detail")?;

@@ -1,6 +1,7 @@
 //! Every change is one event, told in order, with what changed and without the contact's address.
 
 use ::http::Method;
+use onefive::domain::event::EventKind;
 use serde_json::{Value, json};
 
 use crate::story;
@@ -160,6 +161,10 @@ async fn the_shape_of_an_event_is_documented() {
     let event = &document["components"]["schemas"]["Event"]["properties"];
     for field in ["id", "type", "seq", "at", "timestamp", "desk", "data"] {
         assert!(event[field].is_object(), "{field}: {event}");
+    }
+    let kinds = event["type"]["description"].as_str().unwrap();
+    for kind in EventKind::ALL {
+        assert!(kinds.contains(&format!("`{}`", kind.as_str())), "{kind:?}");
     }
     let stream = &document["paths"]["/v1/events"]["get"]["responses"]["200"]["content"];
     assert!(stream["text/event-stream"].is_object(), "{stream}");

@@ -57,6 +57,7 @@ mod simulation;
 mod sms;
 mod sse;
 mod statistics;
+mod streams;
 mod summary;
 mod support;
 mod voice;

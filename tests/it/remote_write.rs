@@ -1,5 +1,6 @@
 //! Remote write: the totals arrive as they are scraped, in the order of time, also after an outage and from another replica.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -7,11 +8,13 @@ use tokio::time::{interval, timeout};
 
 use onefive::clock::Clock as _;
 use onefive::journey::Duty;
+use onefive::store::Lease;
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Database;
 use crate::support::http;
 use crate::support::program::{Http, Program};
+use crate::support::receiver::Receiver;
 use crate::support::stage::Stage;
 
 const DEADLINE: Duration = Duration::from_secs(40);
@@ -157,6 +160,95 @@ async fn samples_arrive_in_victoria_metrics() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn samples_arrive_in_prometheus() {
     arrives_in(Daemon::prometheus(), "/api/v1/write").await;
+}
+
+/// What may be taken later goes first when it is; what never will be does not hold up what comes after; and not everything waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_is_dropped_and_what_comes_too_early_waits_in_order() {
+    let server = Receiver::start().await;
+    let settings = [
+        ("SINKS__REMOTE_WRITE__URL", server.url.as_str()),
+        ("SINKS__REMOTE_WRITE__TOKEN", "secret"),
+    ];
+    let stage = Stage::with(Database::sqlite(), &settings).await;
+    let result = |word: &str| {
+        let published = &stage.app.journey.metrics.streams.published;
+        published.with_label_values(&["remote_write", word]).get()
+    };
+    for status in [503, 429, 400, 204] {
+        server.status(status);
+        push(&stage).await;
+        stage.pass(15);
+    }
+    let told = server.told();
+    let raw: Vec<_> = told.iter().map(|told| told.raw.clone()).collect();
+    assert_eq!(raw.len(), 6);
+    assert_eq!(
+        (&raw[0], &raw[0]),
+        (&raw[1], &raw[2]),
+        "the first one first"
+    );
+    let each: BTreeSet<_> = raw.iter().collect();
+    assert_eq!(each.len(), 4, "one for each time");
+    for (name, value) in [
+        ("authorization", "Bearer secret"),
+        ("content-encoding", "snappy"),
+        ("content-type", "application/x-protobuf"),
+        ("x-prometheus-remote-write-version", "0.1.0"),
+    ] {
+        assert_eq!(told[5].headers[name], value);
+    }
+    assert_eq!(
+        [result("failed"), result("refused"), result("ok")],
+        [2, 3, 1]
+    );
+    server.status(503);
+    for _ in 0..121 {
+        push(&stage).await;
+        stage.pass(15);
+    }
+    assert_eq!(result("dropped"), 1);
+    server.status(204);
+    push(&stage).await;
+    assert_eq!([result("dropped"), result("ok")], [2, 121]);
+    stage.finish().await;
+}
+
+/// Two samples at one time, or one behind a later one, would be refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_lost_the_duty_writes_nothing_and_whoever_has_it_goes_on_behind_the_last_time() {
+    let server = Receiver::start().await;
+    let settings = [("SINKS__REMOTE_WRITE__URL", server.url.as_str())];
+    let stage = Stage::with(Database::sqlite(), &settings).await;
+    let (journey, duty) = (&stage.app.journey, Duty::Samples.name());
+    let hold = async |owner: &str| {
+        let held = journey.store.hold_duty(duty, owner, 60_000).await;
+        held.unwrap().unwrap()
+    };
+    let tell = async |lease| journey.tell_samples(duty, lease).await.unwrap();
+    let one = hold("one").await;
+    server.status(503);
+    tell(one).await;
+    stage.database.execute("update duties set until = 0").await;
+    let two = hold("two").await;
+    stage.pass(15);
+    tell(one).await;
+    assert_eq!(server.told().len(), 1, "it is not ours any more");
+    server.status(204);
+    tell(two).await;
+    let told = server.told();
+    assert_eq!(
+        told.len(),
+        2,
+        "what waited is not written behind the other's back"
+    );
+    assert_ne!(told[0].raw, told[1].raw);
+    stage.pass(15);
+    // As if another replica had written meanwhile.
+    let mark = stage.now().as_millis();
+    tell(Lease { mark, ..two }).await;
+    assert_eq!(server.told().len(), 2);
+    stage.finish().await;
 }
 
 /// Two replicas, the one that writes is killed: the other goes on, and Prometheus, which refuses what is out of order, refuses nothing.

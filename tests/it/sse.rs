@@ -216,7 +216,7 @@ async fn every_replica_tells_what_happened_on_any() {
     );
 }
 
-/// The key is looked at again with every heartbeat.
+/// The key is looked at again with every sign of life.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_revoked_reads_no_longer() {
     let stage = Stage::start(Database::sqlite()).await;
@@ -230,6 +230,10 @@ async fn a_key_that_is_revoked_reads_no_longer() {
     ask(&stage, "C-1").await;
     publish(&stage).await;
     assert_eq!(own.next().await.unwrap().seq, 1, "other keys read on");
+    assert!(
+        own.beats > 0,
+        "nothing cuts a connection that is not silent"
+    );
     drop((own, revoked));
     stage.finish().await;
 }

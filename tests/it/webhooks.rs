@@ -1,6 +1,7 @@
 //! Webhooks: signed as the specification says, tried again as it says, and each its desk's own.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ::http::Method;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use standardwebhooks::Webhook;
 use crate::events::{LOCAL, call, subscribe};
 use crate::story;
 use crate::support::database::Database;
-use crate::support::receiver::{Receiver, Told};
+use crate::support::receiver::{Manner, Receiver, Told};
 use crate::support::stage::Stage;
 
 /// A chat that is asked: two events with its rating.
@@ -112,6 +113,14 @@ story!(
         let ids = receiver.ids();
         assert_eq!(ids.len(), 3);
         assert!(ids.iter().all(|id| *id == ids[0]));
+        // Each try says its own time: a receiver refuses what is older than some minutes.
+        let told = receiver.told();
+        let times = told.iter().map(|told| {
+            let time = told.headers["webhook-timestamp"].to_str().unwrap();
+            time.parse::<i64>().unwrap()
+        });
+        let times: Vec<i64> = times.collect();
+        assert_eq!([times[1] - times[0], times[2] - times[1]], [6, 331]);
         stage.pass(86_400);
         publish(&stage).await;
         assert_eq!(receiver.told().len(), 3);
@@ -273,3 +282,71 @@ story!(
         stage.finish().await;
     }
 );
+
+story!(
+    a_webhook_begins_at_the_present_and_gets_what_it_missed_while_it_was_off,
+    async |database: Database| {
+        let stage = Stage::with(database, &LOCAL).await;
+        let receiver = Receiver::start().await;
+        ask(&stage, "C-1").await;
+        publish(&stage).await;
+        let hook = subscribe(&stage, &receiver.url, &[]).await;
+        ask(&stage, "C-2").await;
+        publish(&stage).await;
+        let told = || {
+            let told = receiver.sorted();
+            told.iter()
+                .map(|told| told.json()["seq"].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(), [2]);
+        let path = format!("/v1/webhooks/{}", hook["id"].as_str().unwrap());
+        for (enabled, wanted) in [(false, vec![2]), (true, vec![2, 3])] {
+            let wish = json!({"url": receiver.url, "enabled": enabled});
+            let answer = call(&stage, Method::PUT, &path, &wish).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            if !enabled {
+                ask(&stage, "C-3").await;
+            }
+            publish(&stage).await;
+            assert_eq!(told(), wanted);
+        }
+        stage.finish().await;
+    }
+);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_one_request_are_told_in_their_order_and_other_requests_do_not_wait() {
+    let mut settings = LOCAL.to_vec();
+    settings.push(("SINKS__WEBHOOK__TIMEOUT_SECONDS", "3"));
+    let stage = Stage::with(Database::sqlite(), &settings).await;
+    let receiver = Receiver::start().await;
+    subscribe(&stage, &receiver.url, &[]).await;
+    let body = json!({"channel": "chat", "to": "v-1", "conversation": "C-1"});
+    let asked = stage.trigger(&body).await.json();
+    let url = stage.real(asked["ask"]["url"].as_str().unwrap());
+    let answer = crate::support::http::post_json(&url, &[], &json!({"score": 5})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    ask(&stage, "C-2").await;
+    receiver.answer(Manner::Never);
+    let then = async {
+        receiver.wait(|told| told.len() >= 2).await;
+        receiver.status(204);
+    };
+    tokio::join!(publish(&stage), then);
+    let told = receiver.told();
+    let short = |told: &Told| {
+        let event = told.json();
+        (
+            event["data"]["request"]["conversation"].clone(),
+            event["type"].clone(),
+        )
+    };
+    let sent = |conversation: &str| (json!(conversation), json!("request.sent"));
+    let first: Vec<_> = told[..2].iter().map(short).collect();
+    assert!(first.contains(&sent("C-1")) && first.contains(&sent("C-2")));
+    assert_eq!(short(&told[2]), (json!("C-1"), json!("rating.created")));
+    let waited = told[2].at.duration_since(told[1].at);
+    assert!(waited > Duration::from_secs(1), "{waited:?}");
+    stage.finish().await;
+}

@@ -2,6 +2,9 @@
 
 use ::http::Method;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use onefive::journey::Duty;
 
 use crate::events::{LOCAL, call, subscribe};
 use crate::story;
@@ -208,3 +211,116 @@ story!(
         stage.finish().await;
     }
 );
+
+story!(
+    an_event_is_tried_by_the_schedule_and_given_up_after_the_last_try,
+    async |database: Database| {
+        const HOUR: i64 = 3_600;
+        const WAITS: [i64; 9] = [
+            5,
+            300,
+            1_800,
+            2 * HOUR,
+            5 * HOUR,
+            10 * HOUR,
+            14 * HOUR,
+            20 * HOUR,
+            24 * HOUR,
+        ];
+        let stage = Stage::with(database, &LOCAL).await;
+        let receiver = Receiver::start().await;
+        let hook = subscribe(&stage, &receiver.url, &[]).await;
+        receiver.status(500);
+        ask(&stage, "C-1").await;
+        publish(&stage).await;
+        for (before, wait) in (1..).zip(WAITS) {
+            stage.pass(wait - 1);
+            publish(&stage).await;
+            assert_eq!(receiver.told().len(), before, "not before its time");
+            // Up to a tenth later than the schedule says.
+            stage.pass(wait / 10 + 2);
+            publish(&stage).await;
+            assert_eq!(receiver.told().len(), before + 1);
+        }
+        let waiting = "select count(*) from webhook_retries";
+        assert_eq!(stage.database.number(waiting).await, 0);
+        let published = &stage.app.journey.metrics.streams.published;
+        let given_up = published.with_label_values(&["webhook", "gave_up"]);
+        assert_eq!(given_up.get(), 1);
+        assert_eq!(view(&stage, &hook).await["state"], "enabled");
+        receiver.status(204);
+        stage.pass(86_400);
+        ask(&stage, "C-2").await;
+        publish(&stage).await;
+        let ids = receiver.ids();
+        assert_eq!(ids.len(), 11);
+        assert!(ids[..10].iter().all(|id| *id == ids[0]) && ids[10] != ids[0]);
+        stage.finish().await;
+    }
+);
+
+story!(
+    an_address_that_asks_for_time_is_left_alone_for_so_long,
+    async |database: Database| {
+        let stage = Stage::with(database, &LOCAL).await;
+        let receiver = Receiver::start().await;
+        subscribe(&stage, &receiver.url, &[]).await;
+        let later = vec![("retry-after", "120".to_owned())];
+        receiver.answer(Manner::Status(429, later));
+        ask(&stage, "C-1").await;
+        publish(&stage).await;
+        receiver.status(204);
+        ask(&stage, "C-2").await;
+        stage.pass(119);
+        publish(&stage).await;
+        assert_eq!(receiver.told().len(), 1, "other events wait as well");
+        stage.pass(2);
+        publish(&stage).await;
+        assert_eq!(receiver.told().len(), 3);
+        stage.finish().await;
+    }
+);
+
+/// The duty goes round again and again while the slow one has not answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_address_is_called_once_and_others_are_told_meanwhile() {
+    let stage = Stage::with(Database::sqlite(), &LOCAL).await;
+    let (slow, quick) = (Receiver::start().await, Receiver::start().await);
+    for receiver in [&slow, &quick] {
+        subscribe(&stage, &receiver.url, &[]).await;
+    }
+    slow.answer(Manner::Never);
+    let (journey, stop) = (&stage.app.journey, CancellationToken::new());
+    let story = async {
+        for n in 1..=4 {
+            ask(&stage, &format!("C-{n}")).await;
+            journey.relay().await.unwrap();
+            quick.wait(|told| told.len() >= n).await;
+        }
+        slow.wait(|told| !told.is_empty()).await;
+        stop.cancel();
+    };
+    tokio::join!(journey.run_duty(Duty::Webhooks, stop.clone()), story);
+    assert_eq!(slow.told().len(), 1);
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_is_https_and_judged_again_when_it_is_changed() {
+    let stage = Stage::start(Database::sqlite()).await;
+    let refused = |answer: crate::support::http::Answer| {
+        assert_eq!(
+            (answer.status, &answer.json()["field"]),
+            (400, &json!("url"))
+        );
+    };
+    let plain = json!({"url": "http://93.184.216.34/"});
+    refused(call(&stage, Method::POST, "/v1/webhooks", &plain).await);
+    let hook = subscribe(&stage, "https://93.184.216.34/", &[]).await;
+    let path = format!("/v1/webhooks/{}", hook["id"].as_str().unwrap());
+    refused(call(&stage, Method::PUT, &path, &plain).await);
+    let inside = json!({"url": "https://10.0.0.1/"});
+    refused(call(&stage, Method::PUT, &path, &inside).await);
+    assert_eq!(view(&stage, &hook).await["url"], "https://93.184.216.34/");
+    stage.finish().await;
+}

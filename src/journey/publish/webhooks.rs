@@ -365,3 +365,85 @@ fn window(work: WebhookWork, most: usize) -> (Vec<Addressed>, i64, Vec<i64>) {
     }
     (window, mark, work.gone)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::EventKind;
+    use crate::domain::id::RequestId;
+    use crate::domain::webhook::{Health, Webhook};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn event(seq: i64, kind: EventKind) -> Recorded {
+        Recorded {
+            id: EventId::new(NOW, [1; 10]),
+            seq,
+            kind,
+            at: NOW,
+            desk: DeskId::new(NOW, [2; 10]),
+            slug: "acme".to_owned(),
+            request_id: RequestId::new(NOW, [3; 10]),
+            request: None,
+            rating: None,
+            score: None,
+            elapsed_ms: None,
+            reason: None,
+            words: String::new(),
+        }
+    }
+
+    /// Five new events, of which only the fourth is a rating.
+    fn work(waiting: i64, kinds: &[EventKind]) -> WebhookWork {
+        let fresh = (1..=5).map(|seq| match seq {
+            4 => event(seq, EventKind::RatingCreated),
+            _ => event(seq, EventKind::RequestSent),
+        });
+        WebhookWork {
+            webhook: Webhook {
+                desk: DeskId::new(NOW, [2; 10]),
+                id: WebhookId::new(NOW, [4; 10]),
+                url: String::new(),
+                kinds: kinds.to_vec(),
+                description: String::new(),
+                state: WebhookState::Enabled,
+                mark: 0,
+                health: Health::default(),
+                old_until: Timestamp::default(),
+                created_at: NOW,
+            },
+            secrets: Vec::new(),
+            again: Vec::new(),
+            gone: Vec::new(),
+            waiting,
+            fresh: fresh.collect(),
+            head: 5,
+        }
+    }
+
+    /// The places that are told, and the mark afterwards.
+    fn told(work: WebhookWork, most: usize) -> (Vec<i64>, i64) {
+        let (window, mark, _) = window(work, most);
+        (window.iter().map(|(_, told)| told.seq).collect(), mark)
+    }
+
+    #[test]
+    fn nothing_is_begun_that_could_not_wait_if_it_failed() {
+        assert_eq!(told(work(0, &[]), 32), (vec![1, 2, 3, 4, 5], 5));
+        assert_eq!(told(work(RETRIES_MAX - 2, &[]), 32), (vec![1, 2], 2));
+        // What is not wanted cannot fail.
+        let ratings = [EventKind::RatingCreated];
+        assert_eq!(told(work(RETRIES_MAX, &ratings), 32), (vec![], 3));
+        assert_eq!(told(work(0, &ratings), 32), (vec![4], 5));
+    }
+
+    #[test]
+    fn an_address_that_is_only_tried_gets_one_event_and_an_old_one_first() {
+        let mut trial = work(1, &[]);
+        assert_eq!(told(trial.clone(), 1), (vec![1], 1));
+        trial.again = vec![(3, event(-1, EventKind::RequestSent))];
+        let (window, mark, _) = window(trial, 1);
+        assert_eq!((window.len(), mark), (1, 0));
+        assert_eq!((window[0].1.seq, window[0].1.attempt), (-1, 4));
+    }
+}

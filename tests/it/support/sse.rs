@@ -32,6 +32,8 @@ pub(crate) struct Event {
 pub(crate) struct Stream {
     /// The status of the answer.
     pub(crate) status: u16,
+    /// Comments so far: signs of life.
+    pub(crate) beats: usize,
     body: Incoming,
     read: BytesMut,
 }
@@ -52,6 +54,7 @@ impl Stream {
             .unwrap();
         Self {
             status: response.status().as_u16(),
+            beats: 0,
             body: response.into_body(),
             read: BytesMut::new(),
         }
@@ -63,6 +66,7 @@ impl Stream {
             loop {
                 while let Some(end) = self.read.windows(2).position(|two| two == b"\n\n") {
                     let block = self.read.split_to(end + 2);
+                    self.beats += usize::from(block.starts_with(b":"));
                     if let Some(event) = parse(std::str::from_utf8(&block).unwrap()) {
                         return Some(event);
                     }
