@@ -106,7 +106,7 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
     let mut families = vec![
         counters(
             "onefive_requests_total",
-            "Requests that entered a state; suppressed ones with their reason.",
+            "Requests that entered a state; suppressed ones with their reason. One that waited and was then suppressed entered both states.",
             requests,
         ),
         counters(
