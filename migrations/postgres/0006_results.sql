@@ -1,6 +1,6 @@
 -- Results: sums by what a desk asks about, and what is done about low scores.
 
--- Which wording of the ask was used; empty as long as nothing tells.
+-- What the words of the ask are called, such as `de` or `de/own/vpn`; empty for requests from before this column.
 alter table requests add column wording text not null default '';
 
 -- The grade of the first answer, where another one took its place; empty where none did. What was counted under it stays there.

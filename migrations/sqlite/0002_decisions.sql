@@ -5,9 +5,11 @@ alter table requests add column context text not null default '';
 -- When the ask was due before quiet hours moved it; 0 if they did not.
 alter table requests add column planned_at integer not null default 0;
 
--- Sending of the desk is paused since then, and why; below 0 it was resumed then (the instant, negated); 0 if it never was.
+-- Sending of the desk is paused since then, and why; 0 if it is not.
 alter table desks add column paused_at integer not null default 0;
 alter table desks add column paused_reason text not null default '';
+-- When somebody last let it send again; 0 if nobody had to.
+alter table desks add column resumed_at integer not null default 0;
 
 -- The desk's other asks of an address within the days of its caps: one probe and as many rows as the caps allow. It costs every
 -- trigger one more entry, at a random place, which is the price of deciding over all channels in the transaction that writes the

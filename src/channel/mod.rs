@@ -64,8 +64,7 @@ pub trait Channel: Send + Sync {
     }
 
     /// Whether the ask in this wording shows a link, which then has to lead to its request.
-    fn shows_link(&self, wording: &wording::Wording) -> bool {
-        let _ = wording;
+    fn shows_link(&self, _wording: &wording::Wording) -> bool {
         self.reply_names_request()
     }
 
@@ -115,16 +114,11 @@ pub struct Ask<'a> {
 impl<'a> Ask<'a> {
     /// The ask of this request. The contact's own language goes before the desk's.
     pub fn of(request: &'a Request, desk: &'a Desk, urls: &'a Urls) -> Self {
-        let own = request.attribution.language.as_str();
         Self {
             desk: &desk.name,
             agent: &request.attribution.agent.name,
             contact: &request.contact,
-            language: if own.is_empty() {
-                &desk.settings.language
-            } else {
-                own
-            },
+            language: desk.settings.spoken(&request.attribution.language),
             touchpoint: &request.attribution.touchpoint,
             overrides: &desk.settings.wording,
             mail: request.mail.as_ref(),
@@ -232,6 +226,7 @@ pub fn labels(wording: &wording::Wording) -> Vec<(Score, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::wording::TEXTS;
 
     pub(super) fn contact() -> Contact {
         Contact {
@@ -269,6 +264,9 @@ mod tests {
                 "{}",
                 channel.name()
             );
+            let mut texts = TEXTS.iter();
+            let texts = texts.any(|(key, _)| key.split('.').next() == Some(channel.name()));
+            assert!(texts, "{} has no texts of its own", channel.name());
             assert_eq!(
                 find(channel.name()).unwrap().description(),
                 channel.description()

@@ -216,6 +216,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn any_names_fit_one_message(agent in "\\PC{0,80}", desk in "\\PC{1,60}", wide in any::<bool>()) {
             let desk = if wide { format!("\u{1F468}\u{200D}\u{1F4BB}{desk}") } else { desk };

@@ -6,6 +6,7 @@ use super::{Failure, Settings, quiet_parts};
 use crate::app::open_store;
 use crate::channel;
 use crate::domain::desk::{DeskSettings, is_slug};
+use crate::domain::strict;
 use crate::store::Store as _;
 
 #[derive(Debug, clap::Args)]
@@ -109,22 +110,7 @@ fn more_settings(given: &str) -> Result<DeskSettings, Failure> {
         std::fs::read_to_string(given)
             .map_err(|error| Failure::Refused(format!("--settings {given}: {error}")))?
     };
-    let mut deserializer = serde_json::Deserializer::from_str(&text);
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let mut unknown = None;
-    let settings = serde_ignored::deserialize(tracked, |path| {
-        unknown.get_or_insert_with(|| path.to_string());
-    });
-    let settings = settings.map_err(|error: serde_json::Error| {
-        Failure::Refused(format!("--settings: {}: {error}", track.path()))
-    })?;
-    match unknown {
-        Some(field) => Err(Failure::Refused(format!(
-            "--settings: {field} is no setting of a desk"
-        ))),
-        None => Ok(settings),
-    }
+    strict::json(text.as_bytes()).map_err(|error| Failure::Refused(format!("--settings: {error}")))
 }
 
 /// The senders, each in the form in which it will be compared with what comes back.

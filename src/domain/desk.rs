@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -59,7 +60,8 @@ pub struct DeskSettings {
     /// better is known. UTC if it is empty.
     pub timezone: String,
     /// When it asks and when it does not.
-    pub rules: Rules,
+    #[schema(value_type = Rules)]
+    pub rules: Arc<Rules>,
     /// What is set about answers.
     pub answers: AnswerSettings,
     /// When a score is low.
@@ -76,13 +78,18 @@ impl DeskSettings {
     /// The defaults with rules that hold back nothing (see [`Rules::permissive`]) and no watch.
     pub fn permissive() -> Self {
         Self {
-            rules: Rules::permissive(),
+            rules: Arc::new(Rules::permissive()),
             watch: WatchSettings {
                 enabled: false,
                 ..WatchSettings::default()
             },
             ..Self::default()
         }
+    }
+
+    /// The language in which a contact is spoken to: its own, or the desk's if it is not known.
+    pub fn spoken<'a>(&'a self, own: &'a str) -> &'a str {
+        if own.is_empty() { &self.language } else { own }
     }
 
     /// Checks every bound. The error names the field with dots, such as `rules.caps[0].days`. Whether a sender is an address of

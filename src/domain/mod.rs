@@ -21,6 +21,7 @@ pub mod request;
 pub mod retention;
 pub mod settling;
 pub mod statistics;
+pub mod strict;
 pub mod time;
 pub mod token;
 pub mod trigger;

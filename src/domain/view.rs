@@ -65,8 +65,8 @@ pub struct View {
     pub more: i64,
 }
 
-/// The most showings of one kind to one client that have rows of their own. Further ones are only counted, on the newest row: a
-/// storm must not fill the disk.
+/// The most showings of one kind to one client that have rows of their own. Further ones are only counted, on a row of the same
+/// client: a storm must not fill the disk.
 pub const CLIENT_MAX: i64 = 10;
 /// The most showings of one request that have rows.
 pub const REQUEST_MAX: i64 = 60;
@@ -88,8 +88,8 @@ impl std::fmt::Debug for Visitor {
     }
 }
 
-/// The network of an address: 24 bits of IPv4, 48 of IPv6. Coarse on purpose: it need not tell people apart, and a phone keeps
-/// it when its address changes.
+/// The network of an address: 24 bits of IPv4, 48 of IPv6, which is what one customer of a provider gets. Coarse on purpose: it need
+/// not tell people apart, and a phone keeps it when its address changes.
 pub fn network(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(four) => {

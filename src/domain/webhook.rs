@@ -350,6 +350,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn jitter_only_delays_and_by_less_than_a_tenth(attempts in 1_i64..12, jitter in 0_u16..1_000) {
             let (plain, spread) = (retry_after(attempts, 0), retry_after(attempts, jitter));

@@ -12,7 +12,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts};
 
 use super::error::Problem;
-use super::{Doors, cared, totals};
+use super::{Doors, families};
 use crate::domain::desk::{Desk, Scope};
 use crate::store::Condition;
 
@@ -68,31 +68,11 @@ async fn allow(doors: &Doors, headers: &HeaderMap) -> Result<Option<Arc<Desk>>, 
 
 /// Read at scrape time. If the database does not answer there is a gap in the graph, which is true; an old number would not be.
 async fn database(doors: &Doors, desk: Option<&Desk>) -> Result<Vec<MetricFamily>, Problem> {
-    let mut sums = doors.journey.store.totals().await?;
-    sums.retain(|total| desk.is_none_or(|desk| total.desk == desk.slug));
-    let store = &doors.journey.store;
-    let backlog = store.backlog().await?;
-    let mut families = totals::families(&sums, &backlog, doors.journey.clock.now());
-    let mut unclosed = store.unclosed().await?;
-    unclosed.retain(|(slug, ..)| desk.is_none_or(|desk| *slug == desk.slug));
-    families.extend(cared::families(&sums, &unclosed));
-    families.push(totals::epoch(store.duty_mark("epoch").await?));
-    let mut slugs = doors.journey.store.paused().await?;
-    slugs.retain(|slug| desk.is_none_or(|desk| desk.slug == *slug));
-    families.extend(paused(&slugs).map_err(|error| unwritten(&error))?);
-    Ok(families)
-}
-
-/// The desks whose sending is paused; the others have no line.
-fn paused(slugs: &[String]) -> Result<Vec<MetricFamily>, prometheus::Error> {
-    let help = "1 while sending of the desk is paused because its messages look pumped.";
-    let gauges = IntGaugeVec::new(Opts::new("onefive_desk_paused", help), &["desk"])?;
-    for slug in slugs {
-        gauges.with_label_values(&[slug]).set(1);
+    let mut figures = doors.journey.figures().await?;
+    if let Some(desk) = desk {
+        figures.only(&desk.slug);
     }
-    let mut families = gauges.collect();
-    families.retain(|family| !family.get_metric().is_empty());
-    Ok(families)
+    Ok(families(&figures, doors.journey.clock.now()))
 }
 
 /// The connections and files of the database, as they are at this instant: no question to it, so this stays when it is away.

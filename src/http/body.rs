@@ -7,9 +7,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use serde_path_to_error::Track;
 
 use super::error::Problem;
+use crate::domain::strict::{self, Refused};
 
 /// The most bytes of a body from a desk or a provider.
 pub(super) const LARGE: usize = 64 * 1024;
@@ -72,9 +72,19 @@ pub(super) fn expect_type(headers: &HeaderMap, expected: &'static str) -> Result
     ))
 }
 
+/// What a call sends: JSON that says it is, of at most `limit` bytes, as `T` (see [`json`]).
+pub(super) async fn call<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    within: Duration,
+) -> Result<T, Problem> {
+    expect_type(headers, "application/json")?;
+    json(&read(body, limit, within).await?)
+}
+
 /// JSON as `T`, without fields that `T` does not know. The error names the field by its path, and the place in the text where it is
-/// no JSON at all. Unknown fields are refused here and not by `T` itself: what is read back from the store may have been written by
-/// a newer version.
+/// no JSON at all.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // Serde would also read a list of values in the order of our fields, which nobody means.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
@@ -83,53 +93,21 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             "The body must be a JSON object.",
         ));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let (mut track, mut unknown) = (Track::new(), None);
-    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let read = serde_ignored::deserialize(tracked, |path| {
-        unknown.get_or_insert_with(|| dotted(&path));
-    });
-    let value = read.map_err(|inner: serde_json::Error| {
-        let path = track.path().to_string();
-        if inner.is_data() && path != "." {
-            return Problem {
-                field: path.clone(),
-                ..Problem::new("invalid_field", format!("`{path}`: {inner}"))
-            };
-        }
-        let code = if inner.is_data() {
-            "invalid_field"
-        } else {
-            "malformed_json"
-        };
-        Problem::new(code, inner.to_string())
-    })?;
-    if let Some(field) = unknown {
-        let detail = format!("`{field}` is no field that can be set here");
-        return Err(Problem {
-            field,
-            ..Problem::new("invalid_field", detail)
-        });
-    }
-    deserializer
-        .end()
-        .map_err(|error| Problem::new("malformed_json", error.to_string()))?;
-    Ok(value)
+    strict::json(bytes).map_err(refused)
 }
 
-/// A path in the form in which other errors name it: `agent.name`, `caps[0].days`.
-fn dotted(path: &serde_ignored::Path<'_>) -> String {
-    use serde_ignored::Path;
-    match path {
-        Path::Root => String::new(),
-        Path::Seq { parent, index } => format!("{}[{index}]", dotted(parent)),
-        Path::Map { parent, key } => match dotted(parent) {
-            parent if parent.is_empty() => key.clone(),
-            parent => format!("{parent}.{key}"),
-        },
-        Path::Some { parent }
-        | Path::NewtypeStruct { parent }
-        | Path::NewtypeVariant { parent } => dotted(parent),
+fn refused(refused: Refused<serde_json::Error>) -> Problem {
+    let detail = refused.to_string();
+    let field = match refused {
+        Refused::Wrong(_, error) | Refused::Whole(error) if !error.is_data() => {
+            return Problem::new("malformed_json", error.to_string());
+        }
+        Refused::Unknown(field) | Refused::Wrong(field, _) => field,
+        Refused::Whole(_) => String::new(),
+    };
+    Problem {
+        field,
+        ..Problem::new("invalid_field", detail)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::proto::MetricFamily;
 
-use super::totals::{Histograms, Labels, Places, counters, gauges, histogram};
+use super::totals::{Histograms, Labels, counters, gauges, histogram, placed};
 use crate::domain::event::EventKind;
 use crate::domain::follow_up::FollowUpState;
 use crate::domain::statistics::{ANSWER_SECONDS, Total};
@@ -85,15 +85,8 @@ pub(super) fn families(
         let labels = vec![("desk", label(desk)), ("state", state.as_str().to_owned())];
         *open.entry(labels).or_default() += count;
     }
-    let (mut places, mut low) = (Places::default(), BTreeMap::new());
-    for total in totals {
-        let (desk, touchpoint) = places.of(total);
-        let channel = total.channel.as_str().to_owned();
-        let place: Labels = vec![
-            ("desk", desk),
-            ("channel", channel),
-            ("touchpoint", touchpoint),
-        ];
+    let mut low: BTreeMap<Labels, i64> = BTreeMap::new();
+    for (total, place) in placed(totals) {
         let is_low = total.kind == EventKind::RatingLow;
         *low.entry(place).or_default() += if is_low { total.count } else { 0 };
     }

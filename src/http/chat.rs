@@ -79,9 +79,8 @@ async fn taken(
     headers: &HeaderMap,
     raw: Body,
 ) -> Result<Response, Problem> {
-    body::expect_type(headers, "application/json")?;
-    let press: Press = body::json(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
-    let pressed = doors
+    let press: Press = body::call(headers, raw, body::SMALL, doors.body_deadline).await?;
+    let (opened, pressed) = doors
         .journey
         .press(token, press.score, &press.comment)
         .await
@@ -89,9 +88,6 @@ async fn taken(
             PressError::Unknown | PressError::Stale => Problem::not_found(),
             PressError::Store(error) => error.into(),
         })?;
-    let Some(opened) = doors.journey.open(token).await? else {
-        return Err(Problem::not_found());
-    };
     let words = words(&opened);
     let answer = match pressed.rating {
         Some(rating) if pressed.taken => {

@@ -89,11 +89,13 @@ pub(super) fn router(document: Arc<utoipa::openapi::OpenApi>) -> Router<Doors> {
     Router::new()
         .route("/openapi.json", get(json))
         .route("/docs", get(page))
+        // The files of the public pages are served where customers come, which may be another listener.
+        .route("/docs/{name}", get(pages::asset))
         .route("/", get(home))
 }
 
-async fn page(State(doors): State<Doors>) -> Response {
-    pages::html(StatusCode::OK, DocsPage { base: doors.base() }.render())
+async fn page() -> Response {
+    pages::html(StatusCode::OK, DocsPage.render())
 }
 
 /// Whoever comes by hand wants to read.

@@ -6,6 +6,7 @@
 //!
 //! Addresses are used here in memory only, and forgotten as soon as they bound nothing. Each replica counts on its own.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,10 +23,11 @@ use governor::{Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ipnet::IpNet;
 
-use super::client::{client, network};
+use super::client::client;
 use super::error::Problem;
 use super::{Doors, pages};
 use crate::clock::Clock;
+use crate::domain::view::network;
 
 /// Misses that a network may make at once; and how long it takes to earn one back. 20 in ten minutes.
 const MISSES: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
@@ -68,7 +70,7 @@ pub struct Limits(Arc<Counts>);
 struct Counts {
     clock: Ticks,
     calls: Option<Calls>,
-    misses: Limiter<(&'static str, [u8; 7])>,
+    misses: Limiter<(&'static str, String)>,
     trusted: Vec<IpNet>,
     counted: AtomicU32,
 }
@@ -126,6 +128,11 @@ impl Limits {
         }))
     }
 
+    /// The address of whoever calls: the peer, or whom a balancer that we trust says.
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        client(peer, headers, &self.0.trusted)
+    }
+
     /// Counts a call of a key; `None` where calls have no limit.
     fn call(&self, handle: &str) -> Option<Allowance> {
         let calls = self.0.calls.as_ref()?;
@@ -149,7 +156,7 @@ impl Limits {
     }
 
     /// Counts a miss of a network at a door; the seconds to wait if it made too many.
-    fn miss(&self, door: &'static str, network: [u8; 7]) -> Option<u32> {
+    fn miss(&self, door: &'static str, network: String) -> Option<u32> {
         self.forget();
         let misses = &self.0.misses;
         if misses.len() >= REMEMBERED {
@@ -206,8 +213,7 @@ pub(super) async fn limit(State(doors): State<Doors>, request: Request, next: Ne
         .extensions()
         .get::<ConnectInfo<std::net::SocketAddr>>()
         .map(|ConnectInfo(peer)| peer.ip());
-    let trusted = &doors.limits.0.trusted;
-    let network = peer.map(|peer| network(client(peer, request.headers(), trusted)));
+    let client = peer.map(|peer| doors.limits.client(peer, request.headers()));
     let status_hook = request.uri().path().contains("/status/");
     // Who forgot the key does not try keys.
     let presented = request.headers().contains_key(header::AUTHORIZATION);
@@ -234,12 +240,12 @@ pub(super) async fn limit(State(doors): State<Doors>, request: Request, next: Ne
         "key" => presented,
         _ => true,
     });
-    let Some((door, network)) = door.zip(network) else {
+    let Some((door, client)) = door.zip(client) else {
         return response;
     };
     let metrics = &doors.journey.metrics.privacy;
     metrics.misses.with_label_values(&[door]).inc();
-    let Some(wait) = doors.limits.miss(door, network) else {
+    let Some(wait) = doors.limits.miss(door, network(client)) else {
         // Whatever was wrong with the link: the same page.
         return if door == "page" && reader {
             pages::not_found(&doors)
@@ -310,21 +316,18 @@ mod tests {
     #[test]
     fn a_network_has_twenty_misses_in_ten_minutes_and_others_have_their_own() {
         let (limits, clock) = limits(0, 1);
-        let (here, there) = ([1; 7], [2; 7]);
-        let waits: Vec<Option<u32>> = (0..21).map(|_| limits.miss("page", here)).collect();
+        let (here, there) = ("198.51.100", "198.51.101");
+        let miss = |door, network: &str| limits.miss(door, network.to_owned());
+        let waits: Vec<Option<u32>> = (0..21).map(|_| miss("page", here)).collect();
         assert!(waits[..20].iter().all(Option::is_none));
         assert!(waits[20].is_some_and(|wait| (1..=31).contains(&wait)));
-        assert_eq!(limits.miss("page", there), None);
-        assert_eq!(
-            limits.miss("key", here),
-            None,
-            "each door has its own count"
-        );
+        assert_eq!(miss("page", there), None);
+        assert_eq!(miss("key", here), None, "each door has its own count");
         clock.advance(30_000);
-        assert_eq!(limits.miss("page", here), None);
-        assert!(limits.miss("page", here).is_some());
+        assert_eq!(miss("page", here), None);
+        assert!(miss("page", here).is_some());
         clock.advance(600_000);
-        let waits: Vec<Option<u32>> = (0..21).map(|_| limits.miss("page", here)).collect();
+        let waits: Vec<Option<u32>> = (0..21).map(|_| miss("page", here)).collect();
         assert_eq!(waits.iter().filter(|wait| wait.is_some()).count(), 1);
     }
 
@@ -332,13 +335,12 @@ mod tests {
     fn what_bounds_nothing_any_more_is_forgotten() {
         let (limits, clock) = limits(1, 1);
         for n in 0..1_000_u32 {
-            let [_, a, b, c] = n.to_be_bytes();
-            limits.miss("page", [0, a, b, c, 0, 0, 0]);
+            limits.miss("page", n.to_string());
         }
         assert_eq!(limits.0.misses.len(), 1_000);
         clock.advance(3_600_000);
         for _ in 0..FORGET_EVERY {
-            limits.miss("page", [9; 7]);
+            limits.miss("page", "9".to_owned());
         }
         assert!(limits.0.misses.len() < 10);
     }

@@ -40,7 +40,7 @@ pub use api::Readers;
 pub use auth::KnownKeys;
 use error::{Problem, StoreFailed};
 pub use limits::{LimitSettings, Limits};
-pub use totals::families;
+pub use totals::all::families;
 
 /// What every handler has.
 #[derive(Clone, Debug)]

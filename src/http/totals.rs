@@ -17,6 +17,7 @@ use crate::domain::statistics::{ANSWER_SECONDS, Total};
 use crate::domain::time::Timestamp;
 use crate::store::Backlog;
 
+pub(super) mod all;
 mod held;
 
 /// Places (a desk's touchpoint in a channel) with series of their own. A place has at most 32 series, and 10,000 are what one
@@ -31,12 +32,7 @@ pub(super) type Labels = Vec<(&'static str, String)>;
 pub(super) type Histograms = BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)>;
 
 /// The families of everything that is counted.
-#[expect(
-    clippy::too_many_lines,
-    reason = "one row a family; the match is written out so that a new kind is thought about"
-)]
-pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
-    let mut places = Places::default();
+pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
     let mut requests: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut ratings: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut changes: BTreeMap<Labels, i64> = BTreeMap::new();
@@ -44,18 +40,10 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
     let mut unrecognized: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut lost: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut answers: Histograms = BTreeMap::new();
-    for total in totals {
-        if everywhere(total, &mut opt_outs) {
-            continue;
-        }
-        let (desk, touchpoint) = places.of(total);
-        let channel = total.channel.as_str().to_owned();
-        let short: Labels = vec![("desk", desk.clone()), ("channel", channel.clone())];
-        let base: Labels = vec![
-            ("desk", desk),
-            ("channel", channel),
-            ("touchpoint", touchpoint),
-        ];
+    everywhere(totals, &mut opt_outs);
+    let placed = placed(totals);
+    for (total, base) in &placed {
+        let (short, base) = (desk_and_channel(base), base.clone());
         for labels in entered(total, &base) {
             *requests.entry(labels).or_default() += total.count;
         }
@@ -140,21 +128,43 @@ pub fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<Me
             lost,
         ),
     ];
-    families.extend(held::families(totals));
+    families.extend(held::families(&placed));
     families.retain(|family| !family.get_metric().is_empty());
     families.extend(carried(backlog, now));
     families
 }
 
-/// Counts a desk's change of its list for every channel, which happened at no place; whether it was one.
-fn everywhere(total: &Total, opt_outs: &mut BTreeMap<Labels, i64>) -> bool {
-    let every = total.channel == EVERY_CHANNEL;
-    if every && total.kind == EventKind::ContactOptedOut {
+/// Counts desks' changes of their lists for every channel, which happened at no place.
+fn everywhere(totals: &[Total], opt_outs: &mut BTreeMap<Labels, i64>) {
+    let every = totals.iter().filter(|total| total.channel == EVERY_CHANNEL);
+    for total in every.filter(|total| total.kind == EventKind::ContactOptedOut) {
         let channel = total.channel.as_str().to_owned();
         let labels = vec![("desk", total.desk.clone()), ("channel", channel)];
         *opt_outs.entry(labels).or_default() += total.count;
     }
-    every
+}
+
+/// What happened at a place, with the labels of desk, channel and touchpoint.
+pub(super) fn placed(totals: &[Total]) -> Vec<(&Total, Labels)> {
+    let mut places = Places::default();
+    let somewhere = totals.iter().filter(|total| total.channel != EVERY_CHANNEL);
+    somewhere
+        .map(|total| {
+            let (desk, touchpoint) = places.of(total);
+            let channel = total.channel.as_str().to_owned();
+            let labels = vec![
+                ("desk", desk),
+                ("channel", channel),
+                ("touchpoint", touchpoint),
+            ];
+            (total, labels)
+        })
+        .collect()
+}
+
+/// The labels of a place without its touchpoint.
+fn desk_and_channel(place: &Labels) -> Labels {
+    place.iter().take(2).cloned().collect()
 }
 
 /// The labels of every state that was entered.
@@ -173,14 +183,14 @@ fn entered(total: &Total, base: &Labels) -> impl Iterator<Item = Labels> {
 
 /// Which places have series of their own. Totals come in the order of their first event, so this is stable.
 #[derive(Default)]
-pub(super) struct Places {
+struct Places {
     own: BTreeSet<(String, String, String)>,
     shared: BTreeSet<(String, String)>,
 }
 
 impl Places {
     /// The labels of desk and touchpoint.
-    pub(super) fn of(&mut self, total: &Total) -> (String, String) {
+    fn of(&mut self, total: &Total) -> (String, String) {
         let (desk, channel) = (total.desk.clone(), total.channel.as_str().to_owned());
         let place = (desk.clone(), channel.clone(), total.touchpoint.clone());
         if self.own.contains(&place) || self.own.len() < PLACES_MAX {
@@ -237,7 +247,7 @@ pub(super) fn counters(name: &str, help: &str, values: BTreeMap<Labels, i64>) ->
 }
 
 /// When totals began to count: a fall of a counter after this instant changed is a database that was put back.
-pub(super) fn epoch(since_ms: i64) -> MetricFamily {
+fn epoch(since_ms: i64) -> MetricFamily {
     let since = std::iter::once((Labels::new(), since_ms / 1000));
     gauges(
         "onefive_totals_epoch_seconds",

@@ -19,14 +19,16 @@ const AGENT_MAX: usize = 400;
 /// The visitor of a page.
 pub(super) struct Visiting(pub(super) Visitor);
 
-impl<S: Send + Sync> FromRequestParts<S> for Visiting {
+impl FromRequestParts<Doors> for Visiting {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let agent = header_text(&parts.headers, header::USER_AGENT);
         Ok(Self(Visitor {
-            network: peer.map_or_else(String::new, |peer| network(peer.0.ip())),
+            network: peer.map_or_else(String::new, |peer| {
+                network(doors.limits.client(peer.0.ip(), &parts.headers))
+            }),
             agent: agent.chars().take(AGENT_MAX).collect(),
             cookie: cookie(&parts.headers).unwrap_or_default().to_owned(),
         }))

@@ -140,11 +140,8 @@ impl Journey {
         }
 
         let provider = self.routes.get(channel.name());
-        let own_sender = desk
-            .settings
-            .senders
-            .get(channel.name())
-            .map(String::as_str);
+        let senders = &desk.settings.senders;
+        let own_sender = senders.get(channel.name()).map(String::as_str);
         let sender = own_sender
             .unwrap_or_else(|| provider.map_or("", |provider| provider.sender(channel.name())));
         let reaches = match provider {
@@ -175,6 +172,7 @@ impl Journey {
         } else {
             EXPIRES_IN_DEFAULT
         });
+        let words = Self::words(desk, trigger);
         let id = RequestId::new(now, random(self.entropy.as_ref()));
         let contact = Contact {
             address,
@@ -191,11 +189,12 @@ impl Journey {
             conversation: trigger.conversation.clone(),
             resolution: trigger.resolution.clone(),
             attribution: trigger.attribution(),
+            wording: words.called(channel.name()).to_owned(),
             mail: trigger.mail.clone(),
             metadata: trigger.metadata.clone(),
             idempotency_key: idempotency_key.to_owned(),
             fingerprint: self.fingerprint(trigger),
-            rules: Arc::new(desk.settings.rules.clone()),
+            rules: Arc::clone(&desk.settings.rules),
             given,
             context: trigger.context,
             carriage: if handed_out {
@@ -204,7 +203,7 @@ impl Journey {
                 Carriage::Queue
             },
             link: channel
-                .shows_link(&Self::words(desk, trigger))
+                .shows_link(&words)
                 .then(|| TokenHash::of(&self.link(&channel::name_of(channel), id))),
             now,
             due_at,
@@ -218,12 +217,7 @@ impl Journey {
 
     /// The words in which a trigger's contact will be asked.
     fn words(desk: &Desk, trigger: &Trigger) -> Cow<'static, Wording> {
-        let own = &trigger.contact.language;
-        let language = if own.is_empty() {
-            &desk.settings.language
-        } else {
-            own
-        };
+        let language = desk.settings.spoken(&trigger.contact.language);
         wording::own(&desk.settings.wording, language, &trigger.touchpoint)
     }
 

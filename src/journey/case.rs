@@ -1,5 +1,7 @@
 //! Requests as the rules look at them: for deciding again about what waited, and for replaying past triggers.
 
+use std::sync::Arc;
+
 use super::Journey;
 use crate::channel;
 use crate::domain::contact::AddressKind;
@@ -54,7 +56,7 @@ impl Journey {
         let case = self.case(request, now);
         Some(Box::new(Again {
             given: case.plan(&desk.settings).given,
-            rules: desk.settings.rules.clone(),
+            rules: Arc::clone(&desk.settings.rules),
         }))
     }
 }

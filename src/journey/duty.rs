@@ -32,6 +32,8 @@ pub enum Duty {
     Samples,
     /// Forgets what was kept for long enough.
     Retain,
+    /// Deletes what was told, and what bounds nothing any more.
+    Prune,
     /// Seals anew what is sealed with an older key.
     Reseal,
     /// Pauses a desk whose messages look pumped.
@@ -49,7 +51,7 @@ const UNANSWERED: i64 = -1;
 
 impl Duty {
     /// Every duty.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Sweep,
         Self::Settle,
         Self::Reconcile,
@@ -60,6 +62,7 @@ impl Duty {
         Self::Streams,
         Self::Samples,
         Self::Retain,
+        Self::Prune,
         Self::Reseal,
         Self::Watch,
     ];
@@ -77,6 +80,7 @@ impl Duty {
             Self::Streams => "streams",
             Self::Samples => "samples",
             Self::Retain => "retain",
+            Self::Prune => "prune",
             Self::Reseal => "reseal",
             Self::Watch => "watch",
         }
@@ -99,14 +103,17 @@ impl Duty {
             Self::Retain => Duration::from_mins(10),
             // A key is changed now and then; what cannot be opened is tried again.
             Self::Reseal => Duration::from_mins(15),
-            // Questions over many rows, for which nobody waits.
-            Self::Audit | Self::Watch => Duration::from_mins(5),
+            // Questions over many rows, or many rows that go, for which nobody waits.
+            Self::Audit | Self::Watch | Self::Prune => Duration::from_mins(5),
         }
     }
 
     /// The pause after a round that failed. What is only asked now and then comes back at its own pace: the database has other worries.
     fn again(self) -> Duration {
-        if matches!(self, Self::Audit | Self::Retain | Self::Reseal) {
+        if matches!(
+            self,
+            Self::Audit | Self::Retain | Self::Prune | Self::Reseal
+        ) {
             self.every()
         } else {
             self.every().min(AGAIN)
@@ -183,17 +190,15 @@ impl Journey {
             Duty::Tidy => self.tidy_more().await,
             Duty::Watch => self.watch_on(lease).await.map(|(_, more)| more),
             Duty::Audit => {
-                // First: it is short, and nobody else does it.
-                let forgotten = self.store.forget(self.clock.now()).await;
-                let pruned = self.prune().await;
                 self.audit().await;
-                forgotten.and(pruned).map(|_| false)
+                Ok(false)
             }
             Duty::Relay => self.relay().await,
             Duty::Webhooks => self.tell_webhooks().await.map(|()| false),
             Duty::Streams => self.tell_streams().await,
             Duty::Samples => self.tell_samples(duty.name(), lease).await.map(|()| false),
             Duty::Retain => self.retain().await,
+            Duty::Prune => self.prune_more().await,
             Duty::Reseal => self.reseal(lease).await,
         }
     }

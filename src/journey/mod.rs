@@ -44,7 +44,7 @@ mod watch;
 pub use accept::{AcceptError, Asked};
 pub use deliver::Deliverer;
 pub use duty::Duty;
-pub use publish::{Families, Publishing, Reader, WebhookError};
+pub use publish::{Families, Figures, Publishing, Reader, WebhookError};
 pub use receive::{Opened, Posted, PressError, Pressed, Shown};
 pub use replay::{Replayed, Stretch};
 

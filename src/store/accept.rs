@@ -41,17 +41,17 @@ const INSERT: Insert = insert!(
      contact_hash, contact, conversation, resolution, slot, idempotency_key, fingerprint, agent_id, \
      agent_name, agent_kind, team, queue, touchpoint, phase, topic, language, timezone, switches, mail, \
      metadata, state, reason, created_at, due_at, expires_at, sent_at, ended_at, link_hash, delivery, \
-     attempts, next_at, context, planned_at, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, \
+     attempts, next_at, context, planned_at, wording, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, \
      fence)",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
-     ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', '', 0, 0)",
+     ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', '', 0, 0)",
     "$1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[], \
      $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], $12::text[], $13::text[], $14::bytea[], \
      $15::bytea[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], \
      $22::text[], $23::text[], $24::text[], $25::text[], $26::bigint[], $27::text[], $28::text[], \
      $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], \
      $36::bytea[], $37::text[], $38::bigint[], $39::bigint[], \
-     $40::text[], $41::bigint[]",
+     $40::text[], $41::bigint[], $42::text[]",
     ", 0, 0, 0, '', '', 0, 0",
     " on conflict do nothing returning id"
 );

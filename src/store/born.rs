@@ -34,7 +34,7 @@ impl Inner {
             listening: state != State::Suppressed,
             listen_until: new.expires_at,
             next_at: new.due_at,
-            held_back: false,
+            machines_only: false,
             request: Request {
                 desk: new.desk,
                 id: new.id,
@@ -145,6 +145,7 @@ impl Inner {
             int(held.next_at.as_millis()),
             Value::Text(&context),
             int(request.planned_at.map_or(0, Timestamp::as_millis)),
+            Value::Text(&new.wording),
         ]))
     }
 }

@@ -36,6 +36,8 @@ pub struct NewRequest {
     pub resolution: String,
     /// Who served.
     pub attribution: Attribution,
+    /// What the words of the ask are called where results are grouped by them.
+    pub wording: String,
     /// The mail thread.
     pub mail: Option<MailThread>,
     /// The desk's own JSON.

@@ -1,9 +1,11 @@
 //! Desks and their keys.
 
+use std::sync::Arc;
+
+use super::StoreError;
 use super::dialect::{Row, Sql, Value};
-use super::row::place;
+use super::row::{maybe, place};
 use super::sql::Inner;
-use super::{KeyRing, StoreError};
 use crate::domain::desk::{ApiKey, Desk, DeskSettings, Paused, Scope};
 use crate::domain::id::{DeskId, KeyId};
 use crate::domain::time::Timestamp;
@@ -12,13 +14,13 @@ const ADD: Sql = Sql::both(
     "insert into desks (id, slug, name, settings, created_at) values ($1, $2, $3, $4, $5) on conflict (slug) do nothing",
 );
 const LIST: Sql = Sql::both(
-    "select id, slug, name, settings, created_at, paused_at, paused_reason from desks order by id",
+    "select id, slug, name, settings, created_at, paused_at, paused_reason, resumed_at from desks order by id",
 );
 const BY_SLUG: Sql = Sql::both(
-    "select id, slug, name, settings, created_at, paused_at, paused_reason from desks where slug = $1",
+    "select id, slug, name, settings, created_at, paused_at, paused_reason, resumed_at from desks where slug = $1",
 );
 const BY_ID: Sql = Sql::both(
-    "select id, slug, name, settings, created_at, paused_at, paused_reason from desks where id = $1",
+    "select id, slug, name, settings, created_at, paused_at, paused_reason, resumed_at from desks where id = $1",
 );
 const ADD_KEY: Sql = Sql::both(
     "insert into api_keys (desk_id, id, handle, hash, scopes, created_at, revoked_at) values ($1, $2, $3, $4, $5, $6, 0)",
@@ -76,11 +78,16 @@ impl Inner {
         // One desk whose settings do not open, for want of a key, must not stop what is done for the others.
         let mut desks = Vec::new();
         for row in self.database.rows(LIST, &[]).await? {
-            match desk(&row, &self.keys) {
+            // All of them together would only drive out the few that are busy.
+            let id = DeskId::from_uuid(row.id("id")?);
+            let text = row.text("settings")?;
+            match self
+                .open_settings(id, &text)
+                .and_then(|settings| desk(&row, settings))
+            {
                 Ok(desk) => desks.push(desk),
                 Err(StoreError::Corrupt(_)) => {
-                    let desk = DeskId::from_uuid(row.id("id")?);
-                    tracing::error!(%desk, "a desk cannot be read and is skipped");
+                    tracing::error!(desk = %id, "a desk cannot be read and is skipped");
                 }
                 Err(error) => return Err(error),
             }
@@ -93,7 +100,7 @@ impl Inner {
             .row(BY_SLUG, &[Value::Text(slug)])
             .await?
             .as_ref()
-            .map(|row| desk(row, &self.keys))
+            .map(|row| self.read_desk(row))
             .transpose()
     }
 
@@ -102,7 +109,7 @@ impl Inner {
             .row(BY_ID, &[Value::Id(id.uuid())])
             .await?
             .as_ref()
-            .map(|row| desk(row, &self.keys))
+            .map(|row| self.read_desk(row))
             .transpose()
     }
 
@@ -150,37 +157,41 @@ impl Inner {
         tx.commit().await?;
         Ok(revoked.map(KeyId::from_uuid))
     }
+
+    fn open_settings(&self, id: DeskId, sealed: &str) -> Result<DeskSettings, StoreError> {
+        let place = place("desks.settings", id, id.uuid());
+        let settings = self.keys.open_text(&place, sealed.to_owned())?;
+        serde_json::from_str(&settings)
+            .map_err(|error| StoreError::Corrupt(format!("desks.settings: {error}")))
+    }
+
+    /// The column `settings` of the desk `id`.
+    pub(super) fn settings(&self, row: &Row, id: DeskId) -> Result<Arc<DeskSettings>, StoreError> {
+        let open = |sealed: &str| self.open_settings(id, sealed);
+        self.opened.get_or_open(id, row.text("settings")?, open)
+    }
+
+    fn read_desk(&self, row: &Row) -> Result<Desk, StoreError> {
+        let settings = self.settings(row, DeskId::from_uuid(row.id("id")?))?;
+        desk(row, DeskSettings::clone(&settings))
+    }
 }
 
-/// The column `settings` of the desk `id`.
-pub(super) fn settings(row: &Row, keys: &KeyRing, id: DeskId) -> Result<DeskSettings, StoreError> {
-    let settings = keys.open_text(
-        &place("desks.settings", id, id.uuid()),
-        row.text("settings")?,
-    )?;
-    serde_json::from_str(&settings)
-        .map_err(|error| StoreError::Corrupt(format!("desks.settings: {error}")))
-}
-
-fn desk(row: &Row, keys: &KeyRing) -> Result<Desk, StoreError> {
-    let id = DeskId::from_uuid(row.id("id")?);
+fn desk(row: &Row, settings: DeskSettings) -> Result<Desk, StoreError> {
     Ok(Desk {
-        id,
+        id: DeskId::from_uuid(row.id("id")?),
         slug: row.text("slug")?,
         name: row.text("name")?,
-        settings: settings(row, keys, id)?,
+        settings,
         created_at: Timestamp::from_millis(row.int("created_at")?),
-        paused: match row.int("paused_at")? {
-            at if at > 0 => Some(Paused {
-                at: Timestamp::from_millis(at),
+        paused: match maybe(row, "paused_at")? {
+            Some(at) => Some(Paused {
+                at,
                 reason: row.text("paused_reason")?,
             }),
-            _ => None,
+            None => None,
         },
-        resumed_at: match row.int("paused_at")? {
-            at if at < 0 => Some(Timestamp::from_millis(-at)),
-            _ => None,
-        },
+        resumed_at: maybe(row, "resumed_at")?,
     })
 }
 

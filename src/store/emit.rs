@@ -1,6 +1,6 @@
 //! Writing events: what happened, with the columns that are counted and the words that were said.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::bulk::{Insert, insert, owned};
 use super::dialect::Value;
@@ -85,7 +85,7 @@ impl Inner {
         now: Timestamp,
     ) {
         let event = Event {
-            id: EventId::new(now, in_order(self.random())),
+            id: self.event_id(now),
             desk: request.desk,
             request: request.id,
             kind,
@@ -108,6 +108,11 @@ impl Inner {
         push(tx, &event, &detail);
     }
 
+    fn event_id(&self, now: Timestamp) -> EventId {
+        let made = self.made.fetch_add(1, Ordering::Relaxed);
+        EventId::new(now, in_order(made, self.random()))
+    }
+
     /// Writes an event that is about no request: a desk's own change of its opt-outs.
     pub(super) fn emit_about(
         &self,
@@ -118,7 +123,7 @@ impl Inner {
         now: Timestamp,
     ) {
         let event = Event {
-            id: EventId::new(now, in_order(self.random())),
+            id: self.event_id(now),
             desk,
             request: RequestId::from_uuid(uuid::Uuid::nil()),
             kind,
@@ -159,10 +164,9 @@ fn push(tx: &mut Tx, event: &Event, detail: &[u8]) {
     ]));
 }
 
-/// Events of one millisecond have identifiers in the order in which they were made here, so that a stream tells them in that order.
-fn in_order(mut random: [u8; 10]) -> [u8; 10] {
-    static MADE: AtomicU32 = AtomicU32::new(0);
-    let [a, b, c, d] = MADE.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+/// Events of one millisecond have identifiers in the order in which a process made them, so that a stream tells them in that order.
+fn in_order(made: u32, mut random: [u8; 10]) -> [u8; 10] {
+    let [a, b, c, d] = made.to_be_bytes();
     // The version takes the first 4 of these 80 bits, and the variant the 17th and 18th.
     let counted = [a << 2 | b >> 6, b << 2 | c >> 6, c & 0x3f, d];
     random[..4].copy_from_slice(&counted);
@@ -176,8 +180,10 @@ mod tests {
     #[test]
     fn events_of_one_millisecond_are_in_the_order_in_which_they_were_made() {
         let now = Timestamp::from_millis(1_700_000_000_000);
-        let made: Vec<EventId> = (0..1_000)
-            .map(|n: u16| EventId::new(now, in_order([n.to_le_bytes()[0]; 10])))
+        // Every bit of the count that an identifier has room for.
+        let made: Vec<EventId> = (0..1_u32 << 26)
+            .step_by(1_021)
+            .map(|n| EventId::new(now, in_order(n, [n.to_le_bytes()[0]; 10])))
             .collect();
         assert!(made.is_sorted());
         let mut once = made.clone();

@@ -4,7 +4,6 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use super::desks::settings;
 use super::dialect::{Row, Sql, Value};
 use super::row::{self, place, rating_columns, request_columns};
 use super::sql::{Inner, SqlStore};
@@ -205,13 +204,15 @@ impl FollowUps for SqlStore {
 }
 
 impl Inner {
-    /// Looks after a score that is new or took the place of `before`. A good one that was never low costs nothing.
+    /// Looks after a score that is new or took the place of `before`, where the desk calls those in `low` low. A good one that was
+    /// never low costs nothing.
     pub(super) async fn watch_low(
         &self,
         tx: &mut Tx,
         request: &Request,
         rating: &Rating,
         before: Option<Score>,
+        low: LowScores,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let may_be = |score: Score| score.get() <= LowScores::HIGHEST;
@@ -219,10 +220,6 @@ impl Inner {
             return Ok(());
         }
         let desk = Value::Id(request.desk.uuid());
-        let low = match tx.row(SETTINGS, &[desk]).await? {
-            Some(row) => settings(&row, &self.keys, request.desk)?.low_scores,
-            None => LowScores::default(),
-        };
         let id = Value::Id(rating.id.uuid());
         if low.is_low(rating.score) {
             let scored = [desk, id, Value::Int(rating.score.into())];
@@ -286,7 +283,7 @@ impl Inner {
         }
         let desk = Value::Id(request.desk.uuid());
         let low = match tx.row(SETTINGS, &[desk]).await? {
-            Some(row) => settings(&row, &self.keys, request.desk)?.low_scores,
+            Some(row) => self.settings(&row, request.desk)?.low_scores,
             None => LowScores::default(),
         };
         let keys = [desk, Value::Id(rating.id.uuid())];
@@ -299,7 +296,7 @@ impl Inner {
         if open || tx.row(SETTLED, &keys).await?.is_some() {
             return Ok(());
         }
-        self.watch_low(tx, request, rating, None, now).await
+        self.watch_low(tx, request, rating, None, low, now).await
     }
 
     async fn follow(

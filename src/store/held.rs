@@ -250,13 +250,11 @@ impl Inner {
             return Ok(Some(Release::Ended));
         }
         let kept = self.held_answer(&row, desk)?;
-        let window_ms = answered.answers.window_ms(window_ms);
+        let rules = (answered.answers.window_ms(window_ms), answered.low_scores);
         let client = row.bytes("client")?.try_into().ok();
         let (answer, by) = ((kept.score, kept.comment.as_str()), (kept.grade, client));
         let times = (kept.at, note.at);
-        let rating = self
-            .rate(tx, &mut held, answer, by, times, window_ms)
-            .await?;
+        let rating = self.rate(tx, &mut held, answer, by, times, rules).await?;
         let values = [
             Value::Id(desk.uuid()),
             Value::Id(request.uuid()),

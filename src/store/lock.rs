@@ -7,6 +7,7 @@ use super::tx::Tx;
 use super::{Find, Pair, StoreError};
 use crate::domain::contact::Address;
 use crate::domain::delivery::DeliveryState;
+use crate::domain::follow_up::LowScores;
 use crate::domain::grade::AnswerSettings;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::rating::Rating;
@@ -143,7 +144,7 @@ pub(super) struct Held {
     pub(super) listen_until: Timestamp,
     pub(super) next_at: Timestamp,
     /// It has no rating, and answers that are kept and not counted.
-    pub(super) held_back: bool,
+    pub(super) machines_only: bool,
 }
 
 /// A locked request, with what was answered so far.
@@ -153,6 +154,8 @@ pub(super) struct Answered {
     pub(super) repeated: bool,
     /// What the desk sets about answers.
     pub(super) answers: AnswerSettings,
+    /// Which scores the desk calls low.
+    pub(super) low_scores: LowScores,
 }
 
 impl Held {
@@ -208,7 +211,7 @@ impl Inner {
             listening: row.int("listening")? == 1,
             listen_until: Timestamp::from_millis(row.int("listen_until")?),
             next_at: Timestamp::from_millis(row.int("next_at")?),
-            held_back: row.int("held_back")? == 1,
+            machines_only: row.int("held_back")? == 1,
             request,
         })
     }
@@ -252,8 +255,10 @@ impl Inner {
         }
         let Some(row) = row else { return Ok(None) };
         let held = self.held(&row)?;
+        let settings = self.settings(&row, held.request.desk)?;
         Ok(Some(Answered {
-            answers: super::desks::settings(&row, &self.keys, held.request.desk)?.answers,
+            answers: settings.answers.clone(),
+            low_scores: settings.low_scores,
             rating: if row.int("score")? == 0 {
                 None
             } else {

@@ -48,6 +48,7 @@ mod kept;
 mod keyring;
 mod lock;
 mod look;
+mod opened;
 mod outbox;
 mod past;
 mod people;
@@ -282,12 +283,13 @@ pub trait Store:
         address: &Address,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Takes an address off the opt-out list of every desk, unless it was put there after `at`; whether it was on it.
+    /// Takes back whatever the contact said about not being asked, to whichever desk, unless it was said after `at`; whether there
+    /// was something.
     async fn opt_in(
         &self,
-        channel: &Channel,
         address: &Address,
         at: Timestamp,
+        now: Timestamp,
     ) -> Result<bool, StoreError>;
 
     /// Ends what had waited long enough at `heard`, up to when every reply is known; how many.

@@ -32,6 +32,11 @@ const PLACE: Sql = Sql::each(
      and events.id = encode(u.id, 'hex')::uuid and events.seq = 0",
 );
 const HEADS: Sql = Sql::both("select desk_id, seq from streams");
+/// Also for desks that have no stream yet: they may have had one that is lost.
+const LEAVE: Sql = Sql::both(
+    "insert into streams (desk_id, seq) select id, cast($1 as bigint) from desks where true on conflict (desk_id) do update set \
+     seq = streams.seq + excluded.seq",
+);
 const HEAD: Sql = Sql::both("select seq from streams where desk_id = $1");
 
 /// The places of the first events from an instant on. Whoever was committed late has a place behind those that came after it.
@@ -66,6 +71,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("outbox.place", PLACE),
     ("outbox.heads", HEADS),
     ("outbox.head", HEAD),
+    ("outbox.leave", LEAVE),
     ("outbox.since", SINCE),
     ("outbox.behind", BEHIND),
     ("outbox.mark", MARK),
@@ -104,6 +110,8 @@ pub trait Outbox: Send + Sync {
     async fn heads(&self) -> Result<Vec<(DeskId, i64)>, StoreError>;
     /// The last place of the stream of a desk; 0 if nothing happened yet.
     async fn head(&self, desk: DeskId) -> Result<i64, StoreError>;
+    /// Leaves so many places free in the stream of every desk: places that were given before and are lost are not given again.
+    async fn leave_places(&self, count: i64) -> Result<(), StoreError>;
     /// Events behind the place `after`, in their order: some of them, and none only if there are none.
     async fn events(
         &self,
@@ -147,9 +155,13 @@ impl Outbox for SqlStore {
     }
 
     async fn head(&self, desk: DeskId) -> Result<i64, StoreError> {
-        let keys = [Value::Id(desk.uuid())];
-        let row = self.inner.database.row(HEAD, &keys).await?;
-        row.map_or(Ok(0), |row| row.int("seq"))
+        self.inner.head(desk).await
+    }
+
+    async fn leave_places(&self, count: i64) -> Result<(), StoreError> {
+        let mut tx = self.inner.database.begin().await?;
+        tx.execute(LEAVE, &[Value::Int(count)]).await?;
+        tx.commit().await
     }
 
     async fn events(
@@ -216,6 +228,12 @@ impl Outbox for SqlStore {
 }
 
 impl Inner {
+    pub(super) async fn head(&self, desk: DeskId) -> Result<i64, StoreError> {
+        let keys = [Value::Id(desk.uuid())];
+        let row = self.database.row(HEAD, &keys).await?;
+        row.map_or(Ok(0), |row| row.int("seq"))
+    }
+
     async fn place_events(&self, limit: i64) -> Result<Vec<Timestamp>, StoreError> {
         // Most looks find nothing, and looking alone is no transaction that writes.
         if self

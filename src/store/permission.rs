@@ -1,5 +1,7 @@
 //! Whether a worker may send, and what is decided again before it may.
 
+use std::sync::Arc;
+
 use crate::domain::policy::{Given, Rules, Suppression};
 use crate::domain::time::Timestamp;
 
@@ -7,7 +9,7 @@ use crate::domain::time::Timestamp;
 #[derive(Debug, Clone)]
 pub struct Again {
     /// The desk's rules as they are now.
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     /// What is known before the store is asked.
     pub given: Given,
 }

@@ -207,22 +207,6 @@ impl Inner {
         tx.commit().await
     }
 
-    /// The wish taken back; whether there was one.
-    pub(super) async fn opt_in(
-        &self,
-        channel: &Channel,
-        address: &Address,
-        at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let mut tx = self.database.begin().await?;
-        let nobody = DeskId::from_uuid(uuid::Uuid::nil());
-        let removed = self
-            .drop_opt_outs(&mut tx, nobody, channel, address, at)
-            .await?;
-        tx.commit().await?;
-        Ok(removed > 0)
-    }
-
     pub(super) async fn put_opt_out(
         &self,
         tx: &mut Tx,
@@ -248,26 +232,6 @@ impl Inner {
         ];
         tx.execute(super::reply::OPT_OUT, &values).await?;
         Ok(())
-    }
-
-    /// Lifts what counts for every desk and what counts for this one.
-    pub(super) async fn drop_opt_outs(
-        &self,
-        tx: &mut Tx,
-        desk: DeskId,
-        channel: &Channel,
-        address: &Address,
-        at: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let hash = self.address_hash(address);
-        let values = [
-            Value::Bytes(&hash),
-            Value::Text(channel.as_str()),
-            Value::Id(desk.uuid()),
-            Value::Id(uuid::Uuid::nil()),
-            Value::Int(at.as_millis()),
-        ];
-        tx.execute(super::reply::OPT_IN, &values).await
     }
 }
 

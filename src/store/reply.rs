@@ -12,6 +12,7 @@ use super::tx::Tx;
 use super::{Find, NewReply, Replied, StoreError, Tap};
 use crate::domain::delivery::{DeliveryState, Evidence};
 use crate::domain::event::{COMMENTED, EventKind};
+use crate::domain::follow_up::LowScores;
 use crate::domain::id::{DeskId, RatingId};
 use crate::domain::opt_out::Origin;
 use crate::domain::rating::{Grade, Rating, Score};
@@ -54,10 +55,6 @@ pub(super) const OPT_OUT: Sql = Sql::both(
      at = case when excluded.at > opt_outs.at then excluded.at else opt_outs.at end, origin = excluded.origin, \
      contact = case when length(opt_outs.contact) = 0 then excluded.contact else opt_outs.contact end",
 );
-/// A wish to be asked again lifts what was said before it, and nothing that was said since.
-pub(super) const OPT_IN: Sql = Sql::both(
-    "delete from opt_outs where address_hash = $1 and channel in ($2, '*') and desk_id in ($3, $4) and at <= $5",
-);
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.unclear", UNCLEAR),
@@ -68,7 +65,6 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.insert_rating_many", INSERT_RATING.many()),
     ("reply.change_rating", CHANGE_RATING),
     ("reply.opt_out", OPT_OUT),
-    ("reply.opt_in", OPT_IN),
 ];
 
 impl Inner {
@@ -120,19 +116,27 @@ impl Inner {
             Some(tap) => !self.use_view(tx, &held.request, tap, new.reply.at).await?,
             None => false,
         };
+        let rules = (&answered.answers, answered.low_scores);
+        let weighed = Weighed::of(new, tap, rating.as_ref(), rules);
+        let new: &NewReply = &weighed.new;
         if answered.repeated || spent {
-            let effect = Effect::Nothing;
+            let renewed = self.is_renewed(tx, &held.request, new).await?;
+            let effect = if renewed {
+                Effect::OptedOut
+            } else {
+                Effect::Nothing
+            };
+            let taken = self.take_effect(tx, &mut held, rating, &effect, &weighed);
+            let rating = taken.await?;
             return Ok(Some(Replied {
                 request: held.request,
                 effect,
                 rating,
-                repeated: true,
+                repeated: !renewed,
                 unclear_before: false,
             }));
         }
 
-        let weighed = Weighed::of(new, tap, rating.as_ref(), &answered.answers);
-        let new = &weighed.new;
         // What an outage kept from us counts as of when it was said; and what was said since goes before it.
         let said_at = new.sent_at.unwrap_or(new.reply.at);
         let overtaken = new.sent_at.is_some()
@@ -159,7 +163,7 @@ impl Inner {
         let unclear_before =
             matches!(effect, Effect::Unrecognized(_)) && tx.row(UNCLEAR, &keys).await?.is_some();
         let rating = self
-            .take_effect(tx, &mut held, rating, &effect, new, weighed.client)
+            .take_effect(tx, &mut held, rating, &effect, &weighed)
             .await?;
         // A page or a chat may post the same again and again; what changes nothing is not worth a row.
         let posted = matches!(new.reply.kind, ReplyKind::Button | ReplyKind::Click);
@@ -188,32 +192,33 @@ impl Inner {
         held: &mut Held,
         rating: Option<Rating>,
         effect: &Effect,
-        new: &NewReply,
-        client: Option<ClientKey>,
+        weighed: &Weighed<'_>,
     ) -> Result<Option<Rating>, StoreError> {
+        let (new, low): (&NewReply, _) = (&weighed.new, weighed.low_scores);
+        let by = (new.reply.grade, weighed.client);
         let now = new.reply.at;
         let said_at = new.sent_at.unwrap_or(now);
         match effect {
             Effect::Rated(score, comment) => {
-                let by = (new.reply.grade, client);
                 let answer = (*score, comment.as_str());
-                let rating = self.rate(tx, held, answer, by, (now, now), new.window_ms);
+                let rules = (new.window_ms, low);
+                let rating = self.rate(tx, held, answer, by, (now, now), rules);
                 return rating.await.map(Some);
             }
             Effect::Changed(score, words) => {
                 let kind = EventKind::RatingChanged;
-                let by = (new.reply.grade, client);
                 let rating = self
                     .claim_rating(tx, &held.request, rating, by, now)
                     .await?;
+                let said = (Some(*score), words.as_str());
                 return self
-                    .change(tx, &held.request, rating, Some(*score), words, kind, now)
+                    .change(tx, &held.request, rating, said, kind, low, now)
                     .await;
             }
             Effect::Commented(words) => {
                 let kind = EventKind::RatingCommented;
                 return self
-                    .change(tx, &held.request, rating, None, words, kind, now)
+                    .change(tx, &held.request, rating, (None, words), kind, low, now)
                     .await;
             }
             Effect::OptedOut => {
@@ -239,15 +244,13 @@ impl Inner {
                 self.save(tx, held).await?;
             }
             Effect::OptedIn => {
-                let (channel, address) = (
-                    held.request.channel.clone(),
-                    held.request.contact.address.clone(),
-                );
+                let address = held.request.contact.address.clone();
                 let desk = held.request.desk;
+                let between = matches!(new.find, Find::Pair(_));
                 let lifted = self
-                    .drop_opt_outs(tx, desk, &channel, &address, said_at)
+                    .drop_opt_outs(tx, (desk, between), &address, said_at, now)
                     .await?;
-                if lifted > 0 {
+                if lifted {
                     self.emit(tx, &held.request, EventKind::ContactOptedIn, 0, now);
                 }
             }
@@ -264,7 +267,8 @@ impl Inner {
         Ok(rating)
     }
 
-    /// The first counted answer, given by `by` at the first of `times` and recorded at the second.
+    /// The first counted answer, given by `by` at the first of `times` and recorded at the second, where the desk gives this time
+    /// for corrections and calls these scores low.
     pub(super) async fn rate(
         &self,
         tx: &mut Tx,
@@ -272,7 +276,7 @@ impl Inner {
         (score, comment): (Score, &str),
         (grade, client): (Grade, Option<ClientKey>),
         (answered_at, now): (Timestamp, Timestamp),
-        window_ms: i64,
+        (window_ms, low): (i64, LowScores),
     ) -> Result<Rating, StoreError> {
         let about = self.about_contact(tx, held).await?;
         // An answer proves that the ask arrived, whatever was known about it.
@@ -321,7 +325,7 @@ impl Inner {
         };
         let kind = EventKind::RatingCreated;
         self.emit_said(tx, &held.request, kind, said, now);
-        self.watch_low(tx, &held.request, &rating, None, now)
+        self.watch_low(tx, &held.request, &rating, None, low, now)
             .await?;
         Ok(rating)
     }
@@ -336,9 +340,9 @@ impl Inner {
         tx: &mut Tx,
         request: &Request,
         rating: Option<Rating>,
-        score: Option<Score>,
-        words: &str,
+        (score, words): (Option<Score>, &str),
         kind: EventKind,
+        low: LowScores,
         now: Timestamp,
     ) -> Result<Option<Rating>, StoreError> {
         let Some(mut rating) = rating else {
@@ -375,7 +379,8 @@ impl Inner {
         self.emit_said(tx, request, kind, said, now);
         // While it is taken out it is nobody's care; that is looked at when it is put back.
         if changed && rating.excluded.is_none() {
-            self.watch_low(tx, request, &rating, Some(was), now).await?;
+            self.watch_low(tx, request, &rating, Some(was), low, now)
+                .await?;
         }
         Ok(Some(rating))
     }

@@ -1,6 +1,7 @@
 //! The store on SQL: how its parts fit together. The statements stand with the step that they serve.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
 use tokio::sync::RwLock;
@@ -8,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::commit::GroupCommit;
 use super::dialect::Database;
+use super::opened::OpenedSettings;
 use super::write::{Write, Written};
 use super::{
     Accepted, Backlog, Cancelled, Ceilings, Check, Claim, Condition, Dispatch, Filter, Find,
@@ -30,9 +32,12 @@ pub(super) struct Inner {
     pub(super) database: Database,
     pub(super) keys: KeyRing,
     pub(super) entropy: Arc<dyn Entropy>,
+    /// Events made so far, which tells those of one millisecond apart.
+    pub(super) made: AtomicU32,
     pub(super) lease_ms: i64,
     pub(super) ceilings: Ceilings,
     pub(super) skip_locked: bool,
+    pub(super) opened: OpenedSettings,
 }
 
 impl Inner {
@@ -68,9 +73,11 @@ impl SqlStore {
             database,
             keys,
             entropy,
+            made: AtomicU32::new(0),
             lease_ms: settings.lease_ms,
             ceilings: settings.ceilings,
             skip_locked: settings.skip_locked,
+            opened: OpenedSettings::default(),
         });
         let tasks = TaskTracker::new();
         let commit = RwLock::new(Some(GroupCommit::start(&inner, settings, &tasks)));
@@ -335,11 +342,11 @@ impl Store for SqlStore {
 
     async fn opt_in(
         &self,
-        channel: &Channel,
         address: &Address,
         at: Timestamp,
+        now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.inner.opt_in(channel, address, at).await
+        self.inner.opt_in(address, at, now).await
     }
 
     async fn expire(

@@ -120,18 +120,20 @@ impl Inner {
             .rows(TOTALS, &[])
             .await?
             .iter()
-            .map(total)
+            .filter_map(|row| total(row).transpose())
             .collect()
     }
 }
 
-fn total(row: &Row) -> Result<Total, StoreError> {
-    let kind = row.text("kind")?;
+/// A total; `None` if it is of a kind that a newer version wrote and this one does not know: that one shows it.
+fn total(row: &Row) -> Result<Option<Total>, StoreError> {
+    let Some(kind) = EventKind::parse(&row.text("kind")?) else {
+        return Ok(None);
+    };
     let score = row.int("score")?;
-    Ok(Total {
+    Ok(Some(Total {
         desk: row.text("slug")?,
-        kind: EventKind::parse(&kind)
-            .ok_or_else(|| StoreError::Corrupt(format!("kind: unknown word {kind:?}")))?,
+        kind,
         channel: Channel::from_text(row.text("channel")?),
         touchpoint: row.text("touchpoint")?,
         entered: row.int("entered")?,
@@ -141,5 +143,5 @@ fn total(row: &Row) -> Result<Total, StoreError> {
         count: row.int("n")?,
         elapsed_ms: row.int("elapsed_ms")?,
         first_at: row.int("first_at")?,
-    })
+    }))
 }

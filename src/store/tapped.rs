@@ -9,6 +9,7 @@ use super::sql::Inner;
 use super::tx::Tx;
 use super::{NewReply, StoreError, Tap};
 use crate::domain::event::{EventKind, HELD_BACK};
+use crate::domain::follow_up::LowScores;
 use crate::domain::grade::AnswerSettings;
 use crate::domain::rating::{Grade, Rating, Score};
 use crate::domain::reply::{Effect, Understood};
@@ -44,6 +45,8 @@ pub(super) struct Weighed<'a> {
     pub(super) signs: String,
     /// The grade by which it is decided what it does.
     pub(super) counts_as: Grade,
+    /// Which scores the desk calls low.
+    pub(super) low_scores: LowScores,
 }
 
 impl<'a> Weighed<'a> {
@@ -51,13 +54,14 @@ impl<'a> Weighed<'a> {
         new: &'a NewReply,
         tap: Option<&Tap>,
         rating: Option<&Rating>,
-        answers: &AnswerSettings,
+        (answers, low_scores): (&AnswerSettings, LowScores),
     ) -> Self {
         let mut weighed = Self {
             new: Cow::Borrowed(new),
             client: tap.map(|tap| tap.client),
             signs: tap.map_or_else(String::new, |tap| tap.signs.clone()),
             counts_as: new.reply.grade,
+            low_scores,
         };
         let window_ms = answers.window_ms(new.window_ms);
         if window_ms != new.window_ms {
@@ -112,10 +116,10 @@ impl Inner {
         if *effect == Effect::Nothing {
             let score = Score::try_from(score_of(&new.understood)).ok();
             // However many machines answer, the customer is one.
-            let first = !rated && !held.held_back;
+            let first = !rated && !held.machines_only;
             if first {
                 tx.execute(HOLD, &[keys[0], keys[1], Value::Int(1)]).await?;
-                held.held_back = true;
+                held.machines_only = true;
             }
             let entered = if first { HELD_BACK } else { 0 };
             let answer = score.map(|score| (score, 0));
@@ -130,7 +134,7 @@ impl Inner {
         tx: &mut Tx,
         held: &mut Held,
     ) -> Result<i64, StoreError> {
-        if !held.held_back {
+        if !held.machines_only {
             return Ok(0);
         }
         let keys = [
@@ -138,7 +142,7 @@ impl Inner {
             Value::Id(held.request.id.uuid()),
         ];
         tx.execute(HOLD, &[keys[0], keys[1], Value::Int(0)]).await?;
-        held.held_back = false;
+        held.machines_only = false;
         Ok(HELD_BACK)
     }
 

@@ -73,17 +73,25 @@ impl Inner {
     ) -> Result<Vec<Recorded>, StoreError> {
         let desk_id = Value::Id(desk.uuid());
         let from = |after| [desk_id, Value::Int(after), Value::Int(limit)];
-        let mut rows = self.database.rows(AFTER, &from(after)).await?;
-        if rows.is_empty() {
-            let next = [desk_id, Value::Int(after)];
-            if let Some(next) = self.database.row(NEXT_KEPT, &next).await? {
-                rows = self
-                    .database
-                    .rows(AFTER, &from(next.int("seq")? - 1))
-                    .await?;
+        let mut after = after;
+        loop {
+            let mut rows = self.database.rows(AFTER, &from(after)).await?;
+            if rows.is_empty() {
+                let next = [desk_id, Value::Int(after)];
+                if let Some(next) = self.database.row(NEXT_KEPT, &next).await? {
+                    rows = self
+                        .database
+                        .rows(AFTER, &from(next.int("seq")? - 1))
+                        .await?;
+                }
+            }
+            let recorded = self.recorded(desk, &rows).await?;
+            match rows.last() {
+                // Nothing but kinds of a newer version: what comes behind them is told.
+                Some(last) if recorded.is_empty() => after = last.int("seq")?,
+                _ => return Ok(recorded),
             }
         }
-        self.recorded(desk, &rows).await
     }
 
     /// The events at these places, as far as they are still kept.
@@ -121,18 +129,21 @@ impl Inner {
             }
         }
         rows.iter()
-            .map(|row| self.event(desk, row, &requests))
+            .filter_map(|row| self.event(desk, row, &requests).transpose())
             .collect()
     }
 
+    /// An event; `None` if it is of a kind that a newer version wrote and this one does not know.
     fn event(
         &self,
         desk: DeskId,
         row: &Row,
         requests: &HashMap<uuid::Uuid, Request>,
-    ) -> Result<Recorded, StoreError> {
+    ) -> Result<Option<Recorded>, StoreError> {
         let (id, about) = (row.id("id")?, row.id("request_id")?);
-        let kind = row.text("kind")?;
+        let Some(kind) = EventKind::parse(&row.text("kind")?) else {
+            return Ok(None);
+        };
         let sealed = row.bytes("detail")?;
         // Words that do not open are not told; the event itself is.
         let words = if sealed.is_empty() {
@@ -144,9 +155,7 @@ impl Inner {
         let grade = Grade::parse(&row.text("grade")?);
         let rating = RatingId::from_uuid(row.id("rating_id")?);
         let elapsed_ms = row.int("elapsed_ms")?;
-        let kind = EventKind::parse(&kind)
-            .ok_or_else(|| StoreError::Corrupt(format!("kind: unknown word {kind:?}")))?;
-        Ok(Recorded {
+        Ok(Some(Recorded {
             id: EventId::from_uuid(id),
             seq: row.int("seq")?,
             kind,
@@ -160,6 +169,6 @@ impl Inner {
             elapsed_ms: (kind == EventKind::RatingCreated).then_some(elapsed_ms),
             reason: row::reason(row)?,
             words: String::from_utf8(words).unwrap_or_default(),
-        })
+        }))
     }
 }

@@ -39,6 +39,9 @@ const BUSY: Sql = Sql::both(
      where webhooks.state = 'enabled' and webhooks.open_until <= $1 and (coalesce(streams.seq, 0) > webhooks.mark \
      or (webhooks.retry_at > 0 and webhooks.retry_at <= $1)) order by webhooks.open_until, webhooks.id limit $2",
 );
+const HEALTH: Sql = Sql::both(
+    "select failures, failing_since, open_until from webhooks where desk_id = $1 and id = $2",
+);
 const ALL: Sql = Sql::both("select desk_id, id, state, open_until, failures from webhooks");
 const RETRIES: Sql = Sql::both(
     "select seq, attempts, next_at from webhook_retries where desk_id = $1 and webhook_id = $2 order by next_at, seq",
@@ -64,6 +67,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("tries.logged_many", LOGGED.many()),
     ("tries.forget", FORGET),
     ("tries.busy", BUSY),
+    ("tries.health", HEALTH),
     ("tries.all", ALL),
     ("tries.retries", RETRIES),
     ("tries.retry", RETRY),
@@ -86,6 +90,8 @@ pub struct WebhookWork {
     pub waiting: i64,
     /// What it has not seen, wanted or not, in the order of the stream.
     pub fresh: Vec<Recorded>,
+    /// The last place of the stream before the look: without anything fresh, nothing up to here can be told.
+    pub head: i64,
 }
 
 /// What was tried.
@@ -136,6 +142,12 @@ pub trait Tries: Send + Sync {
         limit: i64,
         now: Timestamp,
     ) -> Result<Option<WebhookWork>, StoreError>;
+    /// How a webhook does, also if the rest of it cannot be read.
+    async fn webhook_health(
+        &self,
+        desk: DeskId,
+        id: WebhookId,
+    ) -> Result<Option<Health>, StoreError>;
     /// Notes what was tried.
     async fn record_tries(&self, tries: &WebhookTries) -> Result<(), StoreError>;
     /// State and health of every webhook.
@@ -178,6 +190,23 @@ impl Tries for SqlStore {
         now: Timestamp,
     ) -> Result<Option<WebhookWork>, StoreError> {
         self.inner.webhook_work(desk, id, limit, now).await
+    }
+
+    async fn webhook_health(
+        &self,
+        desk: DeskId,
+        id: WebhookId,
+    ) -> Result<Option<Health>, StoreError> {
+        let row = self.inner.database.row(HEALTH, &keys(desk, id)).await?;
+        row.map(|row| {
+            let at = |column| row.int(column).map(Timestamp::from_millis);
+            Ok(Health {
+                failures: row.int("failures")?,
+                failing_since: at("failing_since")?,
+                open_until: at("open_until")?,
+            })
+        })
+        .transpose()
     }
 
     async fn record_tries(&self, tries: &WebhookTries) -> Result<(), StoreError> {
@@ -243,6 +272,7 @@ impl Inner {
         let again = kept.into_iter();
         let again = again.map(|event| (attempts.get(&event.seq).copied().unwrap_or(1), event));
         let again = again.collect();
+        let head = self.head(desk).await?;
         let fresh = self.events_after(desk, webhook.mark, limit).await?;
         Ok(Some(WebhookWork {
             webhook,
@@ -251,6 +281,7 @@ impl Inner {
             gone,
             waiting,
             fresh,
+            head,
         }))
     }
 }

@@ -35,6 +35,8 @@ pub struct NewView {
     pub request: RequestId,
     /// The showing.
     pub view: View,
+    /// Whether the client brought its cookie; if not, it is known by its network.
+    pub brought: bool,
 }
 
 /// Where a post of the page comes from.
@@ -53,18 +55,18 @@ const VIEWS_MS: i64 = 3 * 86_400_000;
 
 const COUNT: Sql = Sql::both(
     "select cast(count(*) as bigint) as shown, \
-     cast(coalesce(sum(case when network = $3 and kind = $4 then 1 else 0 end), 0) as bigint) as own \
-     from views where desk_id = $1 and request_id = $2",
+     cast(coalesce(sum(case when kind = $3 and case when $4 = 1 then cookie = $5 else network = $6 end \
+     then 1 else 0 end), 0) as bigint) as own from views where desk_id = $1 and request_id = $2",
 );
 const ADD: Sql = Sql::both(
     "insert into views (desk_id, request_id, id, at, kind, score, network, cookie, more, uses, used_at) \
      values ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0) on conflict do nothing",
 );
-/// On the newest row of the same client if there is one.
+/// On the newest row of the same client, if there is one: nobody else's showing may look like a storm.
 const MORE: Sql = Sql::both(
     "update views set more = more + 1 where desk_id = $1 and request_id = $2 and id = \
-     (select v.id from views v where v.desk_id = $3 and v.request_id = $4 \
-     order by case when v.network = $5 then 0 else 1 end, v.id desc limit 1)",
+     (select v.id from views v where v.desk_id = $3 and v.request_id = $4 and v.cookie = $5 \
+     order by v.id desc limit 1)",
 );
 const LIST: Sql = Sql::both(
     "select id, at, kind, score, network, cookie, more from views where desk_id = $1 and request_id = $2 order by id",
@@ -121,29 +123,48 @@ impl Inner {
     /// Two that are written at the same moment may both be the last that has room: a row or two more do no harm.
     pub(super) async fn view(&self, tx: &mut Tx, new: &NewView) -> Result<(), StoreError> {
         let (desk, request) = (Value::Id(new.desk.uuid()), Value::Id(new.request.uuid()));
-        let (network, kind) = (
+        let kind = Value::Text(new.view.kind.as_str());
+        let (network, cookie) = (
             Value::Bytes(&new.view.network),
-            Value::Text(new.view.kind.as_str()),
+            Value::Bytes(&new.view.cookie),
         );
-        let counted = tx.row(COUNT, &[desk, request, network, kind]).await?;
+        let brought = Value::Int(i64::from(new.brought));
+        let own = [desk, request, kind, brought, cookie, network];
+        let counted = tx.row(COUNT, &own).await?;
         let (shown, own) = match counted {
             Some(row) => (row.int("shown")?, row.int("own")?),
             None => (0, 0),
         };
         if shown >= REQUEST_MAX || own >= CLIENT_MAX {
-            let values = [desk, request, desk, request, network];
-            tx.execute(MORE, &values).await?;
+            // Any showing without a cookie may be the first one of somebody who keeps it. So what such clients of a network do
+            // beyond is counted on a row that nobody was shown, which has the network's key in the place of a cookie's.
+            let counter = if new.brought { cookie } else { network };
+            let values = [desk, request, desk, request, counter];
+            if tx.execute(MORE, &values).await? == 0 && !new.brought && shown < REQUEST_MAX {
+                let id = ViewId::new(new.view.at, self.random());
+                self.add_view(tx, new, id, counter).await?;
+            }
             return Ok(());
         }
+        self.add_view(tx, new, new.view.id, cookie).await
+    }
+
+    async fn add_view(
+        &self,
+        tx: &mut Tx,
+        new: &NewView,
+        id: ViewId,
+        cookie: Value<'_>,
+    ) -> Result<(), StoreError> {
         let values = [
-            desk,
-            request,
-            Value::Id(new.view.id.uuid()),
+            Value::Id(new.desk.uuid()),
+            Value::Id(new.request.uuid()),
+            Value::Id(id.uuid()),
             Value::Int(new.view.at.as_millis()),
-            kind,
+            Value::Text(new.view.kind.as_str()),
             Value::Int(new.view.score.map_or(0, i64::from)),
-            network,
-            Value::Bytes(&new.view.cookie),
+            Value::Bytes(&new.view.network),
+            cookie,
         ];
         tx.execute(ADD, &values).await?;
         Ok(())

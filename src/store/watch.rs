@@ -26,10 +26,10 @@ const USUAL: Sql = Sql::both(
     "select sent, answered, countries from watched_hours where desk_id = $1 and hour >= $2 and hour < $3",
 );
 const PAUSE: Sql = Sql::both(
-    "update desks set paused_at = $2, paused_reason = $3 where id = $1 and paused_at <= 0",
+    "update desks set paused_at = $2, paused_reason = $3 where id = $1 and paused_at = 0",
 );
 const RESUME: Sql = Sql::both(
-    "update desks set paused_at = $2, paused_reason = '' where id = $1 and paused_at > 0",
+    "update desks set paused_at = 0, paused_reason = '', resumed_at = $2 where id = $1 and paused_at > 0",
 );
 const PAUSED: Sql = Sql::both("select slug from desks where paused_at > 0 order by slug");
 const FORGET: Sql = Sql::both("delete from watched_hours where hour < $1");
@@ -155,7 +155,7 @@ impl Inner {
 
     pub(super) async fn resume(&self, desk: DeskId, now: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.database.begin().await?;
-        let values = [Value::Id(desk.uuid()), Value::Int(-now.as_millis())];
+        let values = [Value::Id(desk.uuid()), Value::Int(now.as_millis())];
         let resumed = tx.execute(RESUME, &values).await? == 1;
         tx.commit().await?;
         Ok(resumed)

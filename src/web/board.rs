@@ -3,7 +3,7 @@
 
 use askama::Template;
 
-use super::asset_version;
+use super::beside;
 
 /// The board. It holds no number: its scripts ask the API with the key of who looks at it.
 #[derive(Debug, Clone, Copy, Template)]
@@ -14,7 +14,7 @@ impl BoardPage {
     /// The address of a file of the page, from the page.
     #[expect(clippy::unused_self, reason = "the template calls it as a method")]
     fn file(self, name: &str) -> String {
-        format!("board/{name}?v={}", asset_version(name).unwrap_or_default())
+        beside("board", name)
     }
 }
 
@@ -22,7 +22,7 @@ impl BoardPage {
 mod tests {
     use super::*;
     use crate::domain::policy::Suppression;
-    use crate::web::{ASSETS, asset};
+    use crate::web::{ASSETS, asset, asset_version};
 
     fn references(html: &str) -> Vec<&str> {
         let starts = ["href=\"", "src=\""];

@@ -2,7 +2,6 @@
 "use strict";
 
 (() => {
-  const base = document.body.dataset.base;
   const at = (id) => document.getElementById(id);
   const methods = ["get", "put", "post", "delete", "patch"];
   let spec = null;
@@ -188,7 +187,7 @@
   fold();
   at("nav").addEventListener("click", (event) => { if (!wide.matches && event.target.closest("a")) at("contents").open = false; });
 
-  fetch(`${base}/openapi.json`)
+  fetch("openapi.json")
     .then((response) => (response.ok ? response.json() : Promise.reject(new Error(`status ${response.status}`))))
     .then((found) => { spec = found; draw(); })
     .catch((error) => { at("lead").textContent = `The description could not be read: ${error.message}. Reload to try again.`; });

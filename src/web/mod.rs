@@ -97,6 +97,15 @@ pub fn asset_url(base: &str, name: &str) -> String {
     )
 }
 
+/// The address of an asset with its version, from a page for desks whose files stand below it: that listener may be known by
+/// another name and path than the public one, so it is relative.
+fn beside(page: &str, name: &str) -> String {
+    format!(
+        "{page}/{name}?v={}",
+        asset_version(name).unwrap_or_default()
+    )
+}
+
 /// What every page for customers has.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
@@ -262,10 +271,15 @@ pub struct SandboxPage<'a> {
     pub base: &'a str,
 }
 
-/// The reference of the API, `GET /docs`. It shows what `/openapi.json` says.
+/// The reference of the API, `GET /docs`. It shows what `/openapi.json` says, and stands where the API is, as the board does.
 #[derive(Debug, Clone, Copy, Template)]
 #[template(path = "docs.html", config = "src/web/askama.toml")]
-pub struct DocsPage<'a> {
-    /// The path part of the public address.
-    pub base: &'a str,
+pub struct DocsPage;
+
+impl DocsPage {
+    /// The address of a file of the page, from the page.
+    #[expect(clippy::unused_self, reason = "the template calls it as a method")]
+    fn file(self, name: &str) -> String {
+        beside("docs", name)
+    }
 }

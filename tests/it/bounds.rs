@@ -180,12 +180,19 @@ story!(
         let asked = async {
             // The last one is asked although another could not be.
             let mut look = tokio::time::interval(Duration::from_millis(20));
-            while !has(&stage, last).await {
+            let strays = "select count(*) from strays";
+            while !has(&stage, last).await || stage.database.number(strays).await > 0 {
                 look.tick().await;
             }
             stop.cancel();
         };
-        let done = async { tokio::join!(journey.run_duty(Duty::Audit, stop.clone()), asked) };
+        let done = async {
+            tokio::join!(
+                journey.run_duty(Duty::Audit, stop.clone()),
+                journey.run_duty(Duty::Prune, stop.clone()),
+                asked
+            )
+        };
         tokio::time::timeout(Duration::from_secs(20), done)
             .await
             .unwrap();
@@ -195,6 +202,46 @@ story!(
         assert_eq!(strays, 0);
         let mend = "alter table spoiled rename to ratings";
         stage.database.execute(mend).await;
+        stage.finish().await;
+    }
+);
+
+story!(
+    pruning_goes_on_until_nothing_old_is_left,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let body = serde_json::json!({"channel": "chat", "to": "v-1", "conversation": "C-1"});
+        stage.trigger(&body).await;
+        stage.app.journey.publish().await.unwrap();
+        let old = match &stage.database {
+            Database::Sqlite(_) => {
+                "with recursive n (i) as (select 1 union all select i + 1 from n where i < 5000) \
+                 insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, bucket, \
+                 elapsed_ms, folded, seq) select d.id, unhex(printf('%032x', n.i)), d.id, 'request.sent', 0, 'chat', '', 0, '', 0, \
+                 -1, 0, 1, n.i + 10 from n, desks d"
+            }
+            Database::Postgres { .. } => {
+                "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, bucket, \
+                 elapsed_ms, folded, seq) select d.id, lpad(to_hex(i), 32, '0')::uuid, d.id, 'request.sent', 0, 'chat', '', 0, '', \
+                 0, -1, 0, 1, i + 10 from generate_series(1, 5000) i, desks d"
+            }
+        };
+        stage.database.execute(old).await;
+        let stop = CancellationToken::new();
+        let gone = async {
+            let mut look = tokio::time::interval(Duration::from_millis(20));
+            let left = "select count(*) from events where seq > 10";
+            while stage.database.number(left).await > 0 {
+                look.tick().await;
+            }
+            stop.cancel();
+        };
+        let journey = &stage.app.journey;
+        let done = async { tokio::join!(journey.run_duty(Duty::Prune, stop.clone()), gone) };
+        // The pause between two rounds alone is far longer.
+        tokio::time::timeout(Duration::from_secs(30), done)
+            .await
+            .unwrap();
         stage.finish().await;
     }
 );

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::story;
 use crate::support::database::Database;
 use crate::support::http::{Answer, get, post_form, send};
+use crate::support::returned::{self, answer, brought, mailed};
 use crate::support::stage::{ANA, OUR_NUMBER, PUBLIC_URL, Stage, desk};
 use crate::support::twilio::Behaviour;
 
@@ -331,6 +332,69 @@ story!(
             cursor = format!("&cursor={next}");
         }
         assert_eq!(seen.len(), 2);
+        stage.finish().await;
+    }
+);
+
+story!(
+    who_clicks_again_after_a_start_is_left_alone_again,
+    async |database: Database| {
+        let stage = returned::stage(database).await;
+        let (_, mail) = mailed(&stage, "T-1").await;
+        let unsubscribe = mail.header("list-unsubscribe");
+        let url = stage.real(unsubscribe.trim_matches(['<', '>']));
+        let told = "select count(*) from events where kind = 'contact.opted_out'";
+        for ways in 1..=3 {
+            for _ in 0..2 {
+                let one_click = [("List-Unsubscribe", "One-Click")];
+                assert_eq!(post_form(&url, &one_click, "*/*").await.status, 200);
+                assert_eq!(
+                    entries(&stage, BEN).await,
+                    [entry("email", "one_click")],
+                    "click {ways}"
+                );
+            }
+            assert_eq!(stage.database.number(told).await, ways);
+            assert_eq!(decision(&stage, "email", BEN).await, "opted_out");
+            stage.pass(60);
+            let start = answer(&mail, &format!("s{ways}@example.com"), BEN, "START");
+            assert_eq!(brought(&stage, &start).await, "answer");
+            assert_eq!(decision(&stage, "email", BEN).await, Value::Null);
+        }
+        let kept = "select count(*) from replies where kind = 'click'";
+        assert_eq!(stage.database.number(kept).await, 1);
+        stage.finish().await;
+    }
+);
+
+story!(
+    a_start_by_text_takes_back_what_was_said_to_one_desk_and_nothing_that_a_desk_said,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let (_, other) = desk(&stage.app, "beta", "Beta Clinic").await;
+        let path = "/v1/opt-outs/+14155550123";
+        stage.twilio.next(Behaviour::Reject {
+            http: 400,
+            code: 21610,
+        });
+        stage.ask("sms", ANA, "INC-1").await;
+        stage.deliver().await;
+        assert_eq!(entries(&stage, ANA).await, [entry("sms", "provider")]);
+        // Both desks have words of their own about her.
+        assert_eq!(mine(&stage, Method::PUT, path, "").await.status, 201);
+        let theirs = format!("{path}?channel=sms");
+        let put = call(&stage, &other, Method::PUT, &theirs, "").await;
+        assert_eq!(put.status, 201);
+        assert_eq!(mine(&stage, Method::DELETE, path, "").await.status, 409);
+        stage.pass(60);
+        text(&stage, "START").await;
+        assert_eq!(entries(&stage, ANA).await, [entry("*", "api")]);
+        let told = "select count(*) from events where kind = 'contact.opted_in'";
+        assert_eq!(stage.database.number(told).await, 1);
+        let left = call(&stage, &other, Method::GET, path, "").await;
+        assert_eq!(left.json()["items"][0]["origin"], "api", "{left:?}");
+        assert_eq!(mine(&stage, Method::DELETE, path, "").await.status, 204);
+        assert_eq!(decision(&stage, "sms", ANA).await, Value::Null);
         stage.finish().await;
     }
 );

@@ -101,6 +101,10 @@ async fn arrives_in(mut server: Daemon, path: &str) {
     // The stage's clock is the machine's here: who takes samples refuses what is far from its own time.
     let ahead = onefive::clock::SystemClock.now().millis_since(stage.now());
     stage.pass(ahead / 1000 - 3_000);
+    // A desk that is paused has a line of its own.
+    crate::support::stage::desk(&stage.app, "other", "Other").await;
+    let pause = "update desks set paused_at = 1 where slug = 'other'";
+    stage.database.execute(pause).await;
     let mut wanted = Vec::new();
     for n in 0..6 {
         // It is away for the first three.
@@ -131,6 +135,16 @@ async fn arrives_in(mut server: Daemon, path: &str) {
     ] {
         let seen = until(&server, series, |seen| seen.len() >= 6).await;
         assert!((seen[5].1 - 6.0).abs() < 1e-9, "{series}: {seen:?}");
+    }
+    // Whatever is scraped is pushed too.
+    let scraped = http::get(&format!("{}/metrics/totals", stage.url)).await;
+    let names = scraped.body.lines();
+    let names = names.filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    for (name, _) in names.filter(|(_, kind)| *kind != "histogram") {
+        until(&server, name, |seen| !seen.is_empty()).await;
+    }
+    for name in ["onefive_totals_epoch_seconds", "onefive_desk_paused"] {
+        until(&server, name, |seen| !seen.is_empty()).await;
     }
     stage.finish().await;
 }

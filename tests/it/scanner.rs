@@ -111,8 +111,8 @@ story!(
         }
         let rows = "select count(*) from views";
         assert_eq!(stage.database.number(rows).await, 60);
-        let shown = "select cast(sum(1 + more) as bigint) from views";
-        assert_eq!(stage.database.number(shown).await, 120);
+        let more = "select cast(sum(more) as bigint) from views";
+        assert_eq!(stage.database.number(more).await, 0, "on nobody else's row");
         // Who comes now has no row, and the sign of a person counts all the same.
         let person = Surfer::new(BROWSER);
         let page = person.open(&format!("{url}?s=5")).await;
@@ -140,7 +140,9 @@ story!(
             scanner.open(&format!("{url}?s=3")).await;
         }
         let rows = "select count(*) from views";
-        assert_eq!(stage.database.number(rows).await, 10);
+        assert_eq!(stage.database.number(rows).await, 11);
+        let shown = "select cast(sum(1 + more) as bigint) from views";
+        assert_eq!(stage.database.number(shown).await, 25);
         let page = scanner.open(&format!("{url}?s=3")).await;
         stage.pass(5);
         scanner.tap(&page, "3", "pointer").await;
@@ -347,6 +349,70 @@ story!(
             assert!(cookie.contains(part), "{part} in {cookie}");
         }
         assert_eq!(person.head(&url).await.header("set-cookie"), "");
+        stage.finish().await;
+    }
+);
+
+story!(
+    behind_a_balancer_a_scanner_elsewhere_is_not_the_person,
+    async |database: Database| {
+        let trusted = [("SERVER__TRUSTED_PROXIES", "127.0.0.0/8, ::1/128")];
+        let stage = Stage::with(database, &trusted).await;
+        let (id, url) = asked(&stage, "T-1").await;
+        stage.pass(60);
+        // The same browser, and neither keeps cookies: only their networks tell them apart.
+        let scanner = Surfer::without_cookies(BROWSER).behind_balancer("198.51.100.7");
+        let person = Surfer::without_cookies(BROWSER).behind_balancer("203.0.113.9");
+        for score in 1..=5 {
+            scanner.open(&format!("{url}?s={score}")).await;
+        }
+        let page = person.open(&format!("{url}?s=3")).await;
+        stage.pass(5);
+        person.tap(&page, "3", "pointer").await;
+        assert_eq!(rating(&stage, &id).await, json!([3, "tap"]));
+        stage.finish().await;
+    }
+);
+
+story!(
+    somebody_elses_storm_is_not_the_persons,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        // In the same office with the same browser, before and after the person.
+        let (id, url) = asked(&stage, "T-1").await;
+        stage.pass(60);
+        let scanner = Surfer::without_cookies(BROWSER);
+        let person = Surfer::new(BROWSER);
+        for _ in 0..9 {
+            scanner.open(&format!("{url}?s=1")).await;
+        }
+        let page = person.open(&format!("{url}?s=4")).await;
+        for _ in 0..30 {
+            scanner.open(&format!("{url}?s=1")).await;
+        }
+        stage.pass(5);
+        person.tap(&page, "4", "pointer").await;
+        assert_eq!(rating(&stage, &id).await, json!([4, "tap"]));
+
+        // Where the request has no room for more showings, and the person's is the newest.
+        let (id, url) = asked(&stage, "T-2").await;
+        stage.pass(60);
+        let open = async |n: u32| {
+            let agent = format!("Mozilla/5.0 Browser/{n}");
+            let headers = [("user-agent", agent.as_str())];
+            send(Method::GET, &format!("{url}?s=2"), &headers, "").await;
+        };
+        for n in 0..59 {
+            open(n % 12).await;
+        }
+        let person = Surfer::new(BROWSER);
+        let page = person.open(&format!("{url}?s=5")).await;
+        for _ in 0..30 {
+            open(99).await;
+        }
+        stage.pass(5);
+        person.tap(&page, "5", "pointer").await;
+        assert_eq!(rating(&stage, &id).await, json!([5, "tap"]));
         stage.finish().await;
     }
 );

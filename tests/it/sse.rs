@@ -215,3 +215,21 @@ async fn every_replica_tells_what_happened_on_any() {
         (3, &json!("C-2"))
     );
 }
+
+/// The key is looked at again with every heartbeat.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_revoked_reads_no_longer() {
+    let stage = Stage::start(Database::sqlite()).await;
+    let (desk, other) = crate::support::stage::desk(&stage.app, "other", "Other").await;
+    let mut own = Stream::open(&stage.url, "/v1/events?after=0", &stage.key, None).await;
+    let mut revoked = Stream::open(&stage.url, "/v1/events", &other, None).await;
+    let store = &stage.app.journey.store;
+    let ended = store.revoke_key(desk.id, &other[3..11], stage.now()).await;
+    assert!(ended.unwrap().is_some());
+    assert!(revoked.next().await.is_none());
+    ask(&stage, "C-1").await;
+    publish(&stage).await;
+    assert_eq!(own.next().await.unwrap().seq, 1, "other keys read on");
+    drop((own, revoked));
+    stage.finish().await;
+}

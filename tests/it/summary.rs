@@ -4,10 +4,11 @@
 use ::http::Method;
 use serde_json::{Value, json};
 
+use crate::decisions::Ruled;
 use crate::story;
 use crate::support::database::Database;
 use crate::support::http;
-use crate::support::stage::{ANA, OUR_NUMBER, Stage, desk};
+use crate::support::stage::{Stage, desk};
 
 /// A chat that ends, with its answer if there is one.
 pub(crate) async fn chat(
@@ -37,7 +38,7 @@ async fn refused(stage: &Stage, query: &str) -> Value {
     answer.json()
 }
 
-fn group<'a>(summary: &'a Value, by: &Value) -> &'a Value {
+pub(crate) fn group<'a>(summary: &'a Value, by: &Value) -> &'a Value {
     let mut groups = summary["groups"].as_array().unwrap().iter();
     groups
         .find(|group| group["by"] == *by)
@@ -393,56 +394,63 @@ story!(
 );
 
 story!(
-    what_only_an_answer_proves_is_no_rate,
+    the_words_of_a_desk_are_told_from_ours,
     async |database: Database| {
         let stage = Stage::start(database).await;
-        for n in 0..4 {
-            chat(&stage, &format!("INC-{n}"), json!({}), Some(5)).await;
+        let desk = Ruled::with(&stage, "beta", &json!({})).await;
+        let shown = desk.call(Method::GET, "/v1/desk", &Value::Null).await;
+        let mut settings = shown.json()["settings"].clone();
+        let own = |key: &str| json!({key: "How was it?"});
+        settings["language"] = json!("de");
+        settings["wording"] = json!([
+            {"language": "en", "texts": own("chat.question.desk")},
+            {"language": "en", "touchpoint": "vpn", "texts": own("chat.question.agent")},
+            {"language": "de", "texts": own("email.question.desk")},
+        ]);
+        let put = desk.call(Method::PUT, "/v1/desk", &settings).await;
+        assert_eq!(put.status, 200, "{put:?}");
+        let mut tokens = Vec::new();
+        for (n, (language, touchpoint)) in [
+            ("", ""),
+            ("de-AT", "vpn"),
+            ("en", "mail"),
+            ("en-GB", "vpn"),
+            ("tlh", "vpn"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let ended = json!({"channel": "chat", "to": format!("visitor-{n}"), "conversation": format!("INC-{n}"),
+                "touchpoint": touchpoint, "contact": {"language": language}});
+            let asked = desk.call(Method::POST, "/v1/requests", &ended).await.json();
+            let token = asked["token"].as_str();
+            tokens.push(token.unwrap_or_else(|| panic!("{asked}")).to_owned());
         }
-        stage.ask("sms", ANA, "SMS-1").await;
-        stage.deliver().await;
-        let service = stage.service();
-        stage.twilio.text(&service, ANA, OUR_NUMBER, "5").await;
-        let summary = stage.api("/v1/summary?group_by=channel").await;
-        let sms = group(&summary, &json!({"channel": "sms"}));
-        assert_eq!(sms["asked"]["reached"], 1, "the answer proves it");
-        assert_eq!(sms["response"]["of_reached"], Value::Null);
-        assert_eq!(sms["response"]["left_out"]["of_reached"], json!(["sms"]));
-        let total = &summary["total"]["response"];
-        assert_eq!(total["left_out"], json!({"of_reached": ["sms"]}));
-        let rate = &total["of_reached"];
-        assert_eq!((&rate["answered"], &rate["of"]), (&json!(4), &json!(4)));
-        assert_eq!(total["of_requested"]["of"], 5);
-        stage.finish().await;
-    }
-);
+        // What was asked in some words was, whatever the desk says from now on.
+        settings["wording"] = json!([]);
+        let put = desk.call(Method::PUT, "/v1/desk", &settings).await;
+        assert_eq!(put.status, 200, "{put:?}");
+        for token in &tokens {
+            let url = format!("{}/w/{token}", stage.url);
+            let answer = http::post_json(&url, &[], &json!({"score": 4})).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
 
-story!(
-    what_is_beyond_an_answer_is_no_group_of_that_name,
-    async |database: Database| {
-        let stage = Stage::start(database).await;
-        for n in 0..502 {
-            chat(
-                &stage,
-                &format!("INC-{n}"),
-                json!({"topic": format!("t-{n:03}")}),
-                None,
-            )
-            .await;
+        // The same before and after what is pending is folded.
+        for _ in 0..2 {
+            let path = "/v1/summary?group_by=wording&minimum=1";
+            let summary = desk.call(Method::GET, path, &Value::Null).await.json();
+            for (words, count) in [("de", 2), ("en/own", 1), ("en/own/vpn", 2)] {
+                let group = group(&summary, &json!({"wording": words}));
+                let counts = (&group["asked"]["requested"], &group["ratings"]["n"]);
+                assert_eq!(counts, (&json!(count), &json!(count)), "{words}");
+            }
+            assert_eq!(summary["groups"].as_array().unwrap().len(), 3, "{summary}");
+            let path = "/v1/summary?wording=en/own/vpn&minimum=1";
+            let alone = desk.call(Method::GET, path, &Value::Null).await.json();
+            assert_eq!(alone["total"]["ratings"]["n"], 2, "{alone}");
+            while stage.app.journey.tidy().await.unwrap().1 > 0 {}
         }
-        for n in 0..2 {
-            chat(&stage, &format!("X-{n}"), json!({"topic": "_other"}), None).await;
-        }
-        let summary = stage.api("/v1/summary?group_by=topic").await;
-        let groups = summary["groups"].as_array().unwrap();
-        let other: Vec<_> = groups
-            .iter()
-            .filter(|group| group["by"]["topic"] == "_other")
-            .map(|group| (&group["together"], &group["asked"]["triggers"]))
-            .collect();
-        assert_eq!(groups.len(), 500);
-        assert_eq!(other, [(&Value::Null, &json!(2)), (&json!(4), &json!(4))]);
-        assert_eq!(summary["total"]["asked"]["triggers"], 504);
         stage.finish().await;
     }
 );

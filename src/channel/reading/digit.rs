@@ -62,6 +62,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         /// The strategy takes its characters from another table of Unicode than ours.
         #[test]
         fn every_decimal_digit_of_unicode_is_known(c in "\\p{Nd}") {

@@ -35,4 +35,6 @@ pub fn key(raw: &str) -> Option<Score> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -45,9 +45,9 @@ pub struct Wording {
     pub page: Page,
     /// Chats.
     pub chat: Chat,
-    /// The keys of the texts that are the desk's own.
+    /// The keys of the texts that are the desk's own, and what these words are called; the most specific ones last.
     #[serde(skip)]
-    own: Vec<String>,
+    own: Vec<(String, String)>,
 }
 
 /// A question, once with the name of who served and once without.
@@ -201,7 +201,20 @@ pub struct Chat {
 impl Wording {
     /// Whether the text with this key is the desk's own.
     pub fn is_own(&self, key: &str) -> bool {
-        self.own.iter().any(|own| own == key)
+        self.own.iter().any(|(own, _)| own == key)
+    }
+
+    /// What the words of this channel are called where results are grouped by them: `de` are ours, `de/own` the desk's own in place of
+    /// them, and `de/own/vpn` those that it has for the touchpoint `vpn`. The texts of the channel and the words of the scores
+    /// count; where the desk has several for one contact, the most specific ones are named.
+    pub fn called(&self, channel: &str) -> &str {
+        let counts = |key: &str| {
+            let part = key.split_once('.').map(|(part, _)| part);
+            part == Some(channel) || part == Some("scale")
+        };
+        let mut own = self.own.iter().rev();
+        own.find(|(key, _)| counts(key))
+            .map_or(&self.tag, |(_, name)| name)
     }
 
     /// The word of a score from 1 to 5; empty for anything else.

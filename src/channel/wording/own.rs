@@ -10,7 +10,7 @@ use super::{Wording, all, fill, of};
 use crate::domain::desk::DeskSettings;
 use crate::domain::request::Request;
 use crate::domain::trigger::FieldError;
-use crate::domain::wording::WordingOverrides;
+use crate::domain::wording::{WordingOverride, WordingOverrides};
 
 /// The longest usual values of what is filled in, for telling beforehand what a text message will cost.
 const USUAL_DESK: usize = 20;
@@ -71,7 +71,7 @@ pub fn own(
         for (key, text) in &own.texts {
             if let Some(place) = value.pointer_mut(&pointer(key)) {
                 *place = Value::String(text.clone());
-                keys.push(key.clone());
+                keys.push((key.clone(), name(own)));
             }
         }
     }
@@ -84,14 +84,20 @@ pub fn own(
     })
 }
 
+/// What results call these words: see [`Wording::called`].
+fn name(own: &WordingOverride) -> String {
+    let (language, touchpoint) = (&own.language, &own.touchpoint);
+    if touchpoint.is_empty() {
+        format!("{language}/own")
+    } else {
+        format!("{language}/own/{touchpoint}")
+    }
+}
+
 /// The texts for a request: the contact's language, or else the desk's.
 pub fn for_request(request: &Request, settings: &DeskSettings) -> Cow<'static, Wording> {
     let attribution = &request.attribution;
-    let language = if attribution.language.is_empty() {
-        &settings.language
-    } else {
-        &attribution.language
-    };
+    let language = settings.spoken(&attribution.language);
     own(&settings.wording, language, &attribution.touchpoint)
 }
 
@@ -197,7 +203,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::domain::wording::{TEXTS, WordingOverride};
+    use crate::domain::wording::TEXTS;
 
     fn overrides(rows: &[(&str, &str, &str, &str)]) -> WordingOverrides {
         let row = |(language, touchpoint, key, text): &(&str, &str, &str, &str)| WordingOverride {
@@ -237,6 +243,27 @@ mod tests {
         assert_eq!(own(&few, "de-AT", "vpn").sms.clarify, "wide");
         assert_eq!(own(&few, "es", "vpn").sms, of("es").sms);
         assert_eq!(own(&few, "de", "").sms.help, of("de").sms.help);
+    }
+
+    #[test]
+    fn words_are_called_by_their_language_and_whose_they_are() {
+        let all = overrides(&[
+            ("de", "", "sms.ask_desk", "wide"),
+            ("de", "vpn", "sms.ask_desk", "wide vpn"),
+            ("de", "mail", "email.subject", "mail"),
+            ("de-AT", "", "scale.1", "Austria"),
+        ]);
+        for (language, touchpoint, sms, email) in [
+            ("de", "mail", "de/own", "de/own/mail"),
+            ("de-CH", "vpn", "de/own/vpn", "de"),
+            ("de-AT", "vpn", "de-AT/own", "de-AT/own"),
+            ("es-MX", "vpn", "es", "es"),
+            ("", "", "en", "en"),
+        ] {
+            let words = own(&all, language, touchpoint);
+            let names = (words.called("sms"), words.called("email"));
+            assert_eq!(names, (sms, email), "{language} {touchpoint}");
+        }
     }
 
     #[test]

@@ -165,6 +165,8 @@ impl Case<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::policy::{Cap, QuietHours, Share};
 
@@ -202,7 +204,7 @@ mod tests {
 
     fn settings(rules: Rules) -> DeskSettings {
         DeskSettings {
-            rules,
+            rules: Arc::new(rules),
             ..DeskSettings::default()
         }
     }

@@ -189,6 +189,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn no_number_makes_it_panic(number in "\\+[1-9][0-9]{6,14}") {
             let _ = at(&number);

@@ -165,6 +165,8 @@ impl Replay {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::contact::Address;
     use crate::domain::id::DeskId;
@@ -176,7 +178,7 @@ mod tests {
 
     fn settings(rules: Rules) -> DeskSettings {
         DeskSettings {
-            rules,
+            rules: Arc::new(rules),
             ..DeskSettings::default()
         }
     }

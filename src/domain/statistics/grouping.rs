@@ -68,7 +68,7 @@ dimensions! {
     Agent = "agent",
     /// The issue.
     Topic = "topic",
-    /// The wording of the ask.
+    /// What the words of the ask are called: the language, and whose they are if they are the desk's own.
     Wording = "wording",
 }
 

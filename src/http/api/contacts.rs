@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::limit;
 use super::people::{Named, OptOutView, recognise};
 use super::view::RequestView;
+use super::{limit, next};
 use crate::domain::desk::Scope;
 use crate::domain::follow_up::FollowUp;
 use crate::domain::time::Timestamp;
@@ -183,9 +183,7 @@ pub(super) async fn export(
     let store = &doors.journey.store;
     let opt_outs = store.opt_outs_of(desk.id, &address).await?;
     let mut held = store.held(desk.id, &address, after, limit + 1).await?;
-    let more = i64::try_from(held.len()).unwrap_or(0) > limit;
-    held.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = held.last().filter(|_| more).map(written);
+    let next = next(&mut held, limit, written);
     let view = ContactView {
         address: address.expose().to_owned(),
         opt_outs: opt_outs.iter().map(OptOutView::new).collect(),

@@ -1,6 +1,7 @@
 //! `/v1/decisions`: what other rules would have decided.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 use crate::domain::desk::{Desk, DeskSettings, Scope};
 use crate::domain::id::RequestId;
 use crate::domain::policy::{Rules, Tally, decision_word};
+use crate::domain::strict::{self, Refused};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::FieldError;
 use crate::http::error::Problem;
@@ -133,9 +135,7 @@ pub(super) async fn replay(
     raw: Body,
 ) -> Result<Response, Problem> {
     let caller = doors.caller(&headers, Scope::Admin).await?;
-    body::expect_type(&headers, "application/json")?;
-    let read = body::read(raw, body::LARGE, doors.body_deadline).await?;
-    let call: ReplayCall = body::json(&read)?;
+    let call: ReplayCall = body::call(&headers, raw, body::LARGE, doors.body_deadline).await?;
     let found = doors.journey.store.desk(caller.id).await?;
     let desk = found.ok_or_else(Problem::not_found)?;
     if call.from >= call.to {
@@ -163,18 +163,16 @@ fn changed(
     let mut all = serde_json::to_value(&desk.settings.rules)
         .map_err(|error| Problem::new("internal", error.to_string()))?;
     if let Some(all) = all.as_object_mut() {
-        if let Some(unknown) = rules.keys().find(|rule| !all.contains_key(*rule)) {
-            return Err(Problem::field(format!("rules.{unknown}"), "is no rule"));
-        }
         all.extend(rules);
     }
-    let rules: Rules = serde_path_to_error::deserialize(all).map_err(|error| {
-        let field = format!("rules.{}", error.path());
-        Problem::field(field, error.into_inner())
+    let rules: Rules = strict::read(all).map_err(|refused| match refused {
+        Refused::Unknown(field) => Problem::field(format!("rules.{field}"), "is no rule"),
+        Refused::Wrong(field, error) => Problem::field(format!("rules.{field}"), error),
+        Refused::Whole(error) => Problem::field("rules", error),
     })?;
     rules.check("rules.")?;
     Ok(DeskSettings {
-        rules,
+        rules: Arc::new(rules),
         ..desk.settings.clone()
     })
 }

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::webhook_view::{DeliveryPage, DeliveryView, WebhookView};
 use super::webhooks::named;
-use super::{cursor, limit};
+use super::{cursor, limit, next};
 use crate::domain::desk::Scope;
 use crate::domain::time::Timestamp;
 use crate::http::error::Problem;
@@ -56,8 +56,7 @@ pub(super) async fn replay(
 ) -> Result<Response, Problem> {
     let desk = doors.caller(&headers, Scope::Admin).await?;
     let id = named(&id)?;
-    body::expect_type(&headers, "application/json")?;
-    let replay: Replay = body::json(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
+    let replay: Replay = body::call(&headers, raw, body::SMALL, doors.body_deadline).await?;
     let store = &doors.journey.store;
     let head = store.head(desk.id).await?;
     let after = match (replay.after, replay.since) {
@@ -126,10 +125,7 @@ pub(super) async fn list(
     let mut tries = store
         .webhook_deliveries(desk.id, id, before, limit + 1)
         .await?;
-    let more = i64::try_from(tries.len()).unwrap_or(0) > limit;
-    tries.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = tries.last().filter(|_| more);
-    let next = next.map(|delivery| delivery.id.simple().to_string());
+    let next = next(&mut tries, limit, |delivery| delivery.id.simple());
     let items = tries.into_iter().map(DeliveryView::from).collect();
     Ok(Json(DeliveryPage { items, next }).into_response())
 }

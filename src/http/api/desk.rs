@@ -86,9 +86,8 @@ pub(super) async fn change(
     raw: Body,
 ) -> Result<Response, Problem> {
     let desk = doors.caller(&headers, Scope::Admin).await?;
-    body::expect_type(&headers, "application/json")?;
-    let read = body::read(raw, body::LARGE, doors.body_deadline).await?;
-    let settings: DeskSettings = body::json(&read)?;
+    let settings: DeskSettings =
+        body::call(&headers, raw, body::LARGE, doors.body_deadline).await?;
     settings.check()?;
     senders(&settings)?;
     let saved = doors.journey.store.save_settings(desk.id, &settings);

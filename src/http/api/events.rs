@@ -20,6 +20,7 @@ use futures_util::stream::{self, Stream};
 use http::{HeaderMap, HeaderValue};
 use prometheus::IntGauge;
 use serde::Deserialize;
+use tokio::time::{Instant, Interval, interval_at};
 use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 
@@ -34,7 +35,7 @@ use crate::journey::Reader;
 
 /// Readers with one key.
 const READERS_MAX: usize = 20;
-/// A comment is sent when nothing else was for so long: balancers cut silent connections.
+/// A comment is sent when nothing else was for so long: balancers cut silent connections. As often the key is looked at again.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// After which a reader that was cut off should come back.
 const RETRY: Duration = Duration::from_secs(1);
@@ -59,7 +60,7 @@ pub(super) struct Wanted {
     get, path = "/v1/events", tag = "events",
     params(Wanted, ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that you have")),
     responses(
-        (status = 200, description = "The stream; it ends when the service is restarted", content_type = "text/event-stream", body = Notice),
+        (status = 200, description = "The stream; it ends when the service is restarted, and soon after the key is revoked", content_type = "text/event-stream", body = Notice),
         (status = 400, description = "A parameter cannot be used", body = Problem),
         (status = 401, description = "No valid key", body = Problem),
         (status = 403, description = "The key lacks the scope `read`", body = Problem),
@@ -102,6 +103,9 @@ pub(super) async fn read(
         kinds,
         ready: VecDeque::from([Event::default().retry(RETRY)]),
         draining: doors.draining.clone(),
+        look: interval_at(Instant::now() + HEARTBEAT, HEARTBEAT),
+        headers,
+        doors,
         _seat: seat,
     };
     let alive = KeepAlive::new().interval(HEARTBEAT);
@@ -130,7 +134,19 @@ struct Reading {
     kinds: Vec<EventKind>,
     ready: VecDeque<Event>,
     draining: CancellationToken,
+    /// When the key is looked at again, and who looks.
+    look: Interval,
+    headers: HeaderMap,
+    doors: Doors,
     _seat: Seat,
+}
+
+impl Reading {
+    /// Whether the key may still read: it may have been revoked meanwhile. A store that does not answer refuses nobody.
+    async fn may(&self) -> bool {
+        let caller = self.doors.caller(&self.headers, Scope::Read).await;
+        caller.map_or_else(|problem| !matches!(problem.status, 401 | 403), |_| true)
+    }
 }
 
 fn events(reading: Reading) -> impl Stream<Item = Result<Event, Infallible>> {
@@ -142,6 +158,12 @@ fn events(reading: Reading) -> impl Stream<Item = Result<Event, Infallible>> {
             let next = tokio::select! {
                 // Whoever reads comes back to another replica.
                 () = reading.draining.cancelled() => return None,
+                _ = reading.look.tick() => {
+                    if reading.may().await {
+                        continue;
+                    }
+                    return None;
+                }
                 next = reading.reader.next() => next,
             };
             // When the store fails the stream ends, and whoever reads comes back where they were.

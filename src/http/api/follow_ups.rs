@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::RatingView;
-use super::{cursor, limit};
+use super::{cursor, limit, next};
 use crate::domain::desk::Scope;
 use crate::domain::follow_up::{FollowUpState, NOTE_MAX, OWNER_MAX, Refused, Step};
 use crate::domain::id::FollowUpId;
@@ -137,12 +137,7 @@ pub(super) async fn list(
     let mut found = store
         .follow_ups(desk.id, state.transpose()?, after, limit + 1)
         .await?;
-    let more = i64::try_from(found.len()).unwrap_or(0) > limit;
-    found.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = found
-        .last()
-        .filter(|_| more)
-        .map(|(last, ..)| last.id.uuid().simple().to_string());
+    let next = next(&mut found, limit, |(last, ..)| last.id.uuid().simple());
     let items = found.iter().map(FollowUpView::new).collect();
     Ok(Json(FollowUpPage { items, next }).into_response())
 }
@@ -191,8 +186,7 @@ pub(super) async fn take(
     raw: Body,
 ) -> Result<Response, Problem> {
     let desk = doors.caller(&headers, Scope::Send).await?.id;
-    body::expect_type(&headers, "application/json")?;
-    let take: Take = body::json(&body::read(raw, body::LARGE, doors.body_deadline).await?)?;
+    let take: Take = body::call(&headers, raw, body::LARGE, doors.body_deadline).await?;
     let owner = words("owner", &take.owner, OWNER_MAX)?;
     if owner.is_empty() {
         return Err(Problem::field("owner", "must not be empty"));
@@ -257,8 +251,7 @@ pub(super) async fn close(
 }
 
 async fn note(doors: &Doors, headers: &HeaderMap, raw: Body) -> Result<String, Problem> {
-    body::expect_type(headers, "application/json")?;
-    let note: Note = body::json(&body::read(raw, body::LARGE, doors.body_deadline).await?)?;
+    let note: Note = body::call(headers, raw, body::LARGE, doors.body_deadline).await?;
     words("note", &note.note, NOTE_MAX)
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::RatingView;
-use super::{cursor, limit};
+use super::{cursor, limit, next};
 use crate::domain::desk::Scope;
 use crate::domain::id::ReplyId;
 use crate::domain::time::Timestamp;
@@ -42,8 +42,7 @@ impl Reasons {
         headers: &HeaderMap,
         raw: Body,
     ) -> Result<Self, Problem> {
-        body::expect_type(headers, "application/json")?;
-        let mut read: Self = body::json(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
+        let mut read: Self = body::call(headers, raw, body::SMALL, doors.body_deadline).await?;
         for (name, text, most) in [("reason", &mut read.reason, 500), ("by", &mut read.by, 100)] {
             *text = text.trim().to_owned();
             if text.chars().count() > most {
@@ -147,12 +146,7 @@ pub(super) async fn list(
     };
     let store = &doors.journey.store;
     let mut held = store.held_answers(desk.id, rated, after, limit + 1).await?;
-    let more = i64::try_from(held.len()).unwrap_or(0) > limit;
-    held.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = held
-        .last()
-        .filter(|_| more)
-        .map(|(answer, _)| answer.id.uuid().simple().to_string());
+    let next = next(&mut held, limit, |(answer, _)| answer.id.uuid().simple());
     let view =
         |(answer, request): (crate::store::HeldAnswer, crate::domain::request::Request)| HeldView {
             id: answer.id.to_string(),

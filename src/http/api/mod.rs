@@ -1,5 +1,7 @@
 //! What desks call, with their keys.
 
+use std::fmt::Display;
+
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -16,6 +18,7 @@ mod desk;
 mod events;
 mod exports;
 mod follow_ups;
+mod formula;
 mod held;
 mod import;
 mod opt_outs;
@@ -87,6 +90,15 @@ fn limit(text: Option<&str>) -> Result<i64, Problem> {
                 format!("must be a whole number from 1 to {LIMIT_MAX}"),
             )
         })
+}
+
+/// Cuts what was read with one more than asked for to a page; the cursor of the next one, if there is one.
+fn next<T, C: Display>(found: &mut Vec<T>, limit: i64, name: impl Fn(&T) -> C) -> Option<String> {
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more);
+    last.map(|last| name(last).to_string())
 }
 
 /// A cursor is the last identifier seen, opaque to the caller.

@@ -47,7 +47,9 @@ pub(super) struct Limits {
     topic: Option<String>,
     /// Only this language.
     language: Option<String>,
-    /// Only this wording of the ask.
+    /// Only asks in these words: `de` are those of the service in that language, `de/own` the desk's own in place of them (any text of
+    /// the ask's channel, or a word of the scale), `de/own/vpn` those that the desk has for the touchpoint `vpn`; as they were set
+    /// when the conversation ended.
     wording: Option<String>,
 }
 

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::held::Reasons;
 use super::view::RatingView;
-use super::{cursor, exports, instant, limit, text};
+use super::{cursor, exports, instant, limit, next, text};
 use crate::domain::desk::Scope;
 use crate::domain::id::RatingId;
 use crate::http::error::Problem;
@@ -95,12 +95,7 @@ pub(super) async fn list(
         return Ok(exports::ratings(&doors, desk.id, filter, format));
     }
     let mut ratings = doors.journey.store.ratings(desk.id, &filter).await?;
-    let more = i64::try_from(ratings.len()).unwrap_or(0) > limit;
-    ratings.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = ratings
-        .last()
-        .filter(|_| more)
-        .map(|(rating, _)| rating.id.uuid().simple().to_string());
+    let next = next(&mut ratings, limit, |(rating, _)| rating.id.uuid().simple());
     let items = ratings
         .iter()
         .map(|(rating, request)| RatingView::new(rating, request))

@@ -15,7 +15,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::RequestView;
-use super::{cursor, exports, instant, limit, text};
+use super::{cursor, exports, instant, limit, next, text};
 use crate::domain::desk::Scope;
 use crate::domain::id::RequestId;
 use crate::domain::policy::Decision;
@@ -54,8 +54,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let desk = doors.caller(&headers, Scope::Send).await?;
     let key = idempotency_key(&headers)?;
-    body::expect_type(&headers, "application/json")?;
-    let trigger: Trigger = body::json(&body::read(raw, body::LARGE, doors.body_deadline).await?)?;
+    let trigger: Trigger = body::call(&headers, raw, body::LARGE, doors.body_deadline).await?;
     match doors.journey.accept(&desk, &trigger, &key).await? {
         Asked::Considered { decision, due_at } => {
             let answer = match decision {
@@ -262,13 +261,7 @@ pub(super) async fn list(
         return Ok(exports::requests(&doors, desk.id, filter, format));
     }
     let mut requests = doors.journey.store.requests(desk.id, &filter).await?;
-    // One more than asked for tells whether there is another page.
-    let more = i64::try_from(requests.len()).unwrap_or(0) > limit;
-    requests.truncate(usize::try_from(limit).unwrap_or(0));
-    let next = requests
-        .last()
-        .filter(|_| more)
-        .map(|request| request.id.uuid().simple().to_string());
+    let next = next(&mut requests, limit, |request| request.id.uuid().simple());
     let items = requests
         .iter()
         .map(|request| RequestView::new(request, None).explained(&doors.journey.routes))

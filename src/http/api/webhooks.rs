@@ -265,8 +265,7 @@ pub(super) async fn rotate(
 }
 
 async fn wish(doors: &Doors, headers: &HeaderMap, raw: Body) -> Result<Wish, Problem> {
-    body::expect_type(headers, "application/json")?;
-    let wish: Wish = body::json(&body::read(raw, body::SMALL, doors.body_deadline).await?)?;
+    let wish: Wish = body::call(headers, raw, body::SMALL, doors.body_deadline).await?;
     let long = wish.description.chars().count() > DESCRIPTION_MAX;
     if long || wish.description.chars().any(char::is_control) {
         let message = format!(

@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 
 use prometheus::proto::MetricFamily;
 
-use super::{Labels, Places, counters, with};
+use super::{Labels, counters, desk_and_channel, with};
 use crate::domain::event::{EventKind, WAITED};
 use crate::domain::statistics::Total;
 
 /// The families; empty ones where nothing was counted yet.
-pub(super) fn families(totals: &[Total]) -> [MetricFamily; 3] {
-    let mut places = Places::default();
+pub(super) fn families(placed: &[(&Total, Labels)]) -> [MetricFamily; 3] {
     let mut held: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut noted: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut later: BTreeMap<Labels, i64> = BTreeMap::new();
-    for total in totals {
-        let (desk, _) = places.of(total);
-        let channel = total.channel.as_str().to_owned();
-        let short: Labels = vec![("desk", desk), ("channel", channel)];
+    for (total, place) in placed {
+        let short = desk_and_channel(place);
         for (kind, grade) in [
             (EventKind::RatingAuto, "auto"),
             (EventKind::RatingSuspect, "suspect"),

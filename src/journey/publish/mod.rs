@@ -21,17 +21,18 @@ use tokio_util::task::TaskTracker;
 
 use super::{Duty, Journey};
 use crate::domain::id::WebhookId;
-use crate::domain::statistics::Total;
 use crate::domain::time::Timestamp;
 use crate::sink::{Post, Samples, Stream};
-use crate::store::{Backlog, Keeping, StoreError};
+use crate::store::{Keeping, StoreError};
 use samples::Pushing;
 
 use feed::Heads;
 pub use feed::Reader;
+pub use figures::Figures;
 pub use subscribe::WebhookError;
 
 mod feed;
+mod figures;
 mod samples;
 mod streams;
 mod subscribe;
@@ -41,13 +42,15 @@ mod webhooks;
 const STEP: i64 = 500;
 /// Old events deleted in one transaction.
 const PRUNED: i64 = 2_000;
+/// As many small rows forgotten at once say that there are more: showings of pages go in steps of this size.
+const FORGOTTEN: u64 = 1_000;
 /// Webhooks that are called at the same time.
 const CALLED: usize = 64;
 /// How often webhooks are counted.
 const COUNT: Duration = Duration::from_secs(2);
 
-/// Makes metric families of totals, as `/metrics/totals` shows them.
-pub type Families = fn(&[Total], &[Backlog], Timestamp) -> Vec<MetricFamily>;
+/// Makes metric families of figures, as `/metrics/totals` shows them.
+pub type Families = fn(&Figures, Timestamp) -> Vec<MetricFamily>;
 
 /// Who is told, and what of it this process is at.
 #[derive(Clone)]
@@ -58,7 +61,7 @@ pub struct Publishing {
     pub post: Option<Arc<dyn Post>>,
     /// Who takes the totals, by name.
     pub samples: Vec<(&'static str, Arc<dyn Samples>)>,
-    /// Makes metric families of totals.
+    /// Makes metric families of figures.
     pub families: Families,
     /// For how long events are kept.
     pub keeping: Keeping,
@@ -157,6 +160,14 @@ impl Journey {
         Ok(events + logged)
     }
 
+    /// One round of everything that only grows; whether there is more to do at once.
+    pub(super) async fn prune_more(&self) -> Result<bool, StoreError> {
+        let forgotten = self.store.forget(self.clock.now()).await;
+        // Neither waits for the other.
+        let pruned = self.prune().await?;
+        Ok(pruned >= PRUNED.unsigned_abs() || forgotten? >= FORGOTTEN)
+    }
+
     /// Whether anything is to be done in a duty, as this process is configured.
     pub fn is_needed(&self, duty: Duty) -> bool {
         match duty {
@@ -170,6 +181,7 @@ impl Journey {
             | Duty::Audit
             | Duty::Watch
             | Duty::Retain
+            | Duty::Prune
             | Duty::Reseal
             | Duty::Relay => true,
         }
@@ -203,6 +215,7 @@ impl Journey {
             | Duty::Audit
             | Duty::Watch
             | Duty::Retain
+            | Duty::Prune
             | Duty::Reseal => {}
         }
     }

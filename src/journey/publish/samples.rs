@@ -43,9 +43,7 @@ impl Journey {
                 }
                 queue.last = now;
                 let at = Timestamp::from_millis(now);
-                let totals = self.store.totals().await?;
-                let backlog = self.store.backlog().await?;
-                let families = (self.publishing.families)(&totals, &backlog, at);
+                let families = (self.publishing.families)(&self.figures().await?, at);
                 queue.waiting.push_back(sink.write(&families, at));
                 if queue.waiting.len() > WAITING {
                     queue.waiting.pop_front();

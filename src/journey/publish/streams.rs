@@ -12,17 +12,24 @@ const BATCH: i64 = 256;
 impl Journey {
     /// One round: the next events of each desk for each sink. Whether there are more for one that takes them.
     pub async fn tell_streams(&self) -> Result<bool, StoreError> {
-        let mut more = false;
+        let (mut more, mut failed) = (false, None);
         for (name, sink) in &self.publishing.streams {
             for behind in self.store.behind(name).await? {
-                match self.tell_stream(name, sink.as_ref(), behind).await? {
-                    Some(rest) => more |= rest,
+                match self.tell_stream(name, sink.as_ref(), behind).await {
+                    Ok(Some(rest)) => more |= rest,
                     // It takes nothing now: the other desks' events wait as well.
-                    None => break,
+                    Ok(None) => break,
+                    // Nobody's events can be read now.
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                    // The other desks wait for nothing that is wrong with this one.
+                    Err(error) => {
+                        tracing::warn!(sink = name, desk = %behind.desk, %error, "a desk's events could not be told");
+                        failed.get_or_insert(error);
+                    }
                 }
             }
         }
-        Ok(more)
+        failed.map_or(Ok(more), Err)
     }
 
     /// Whether there is more for this desk; `None` if the sink takes nothing now.

@@ -29,6 +29,8 @@ const ABREAST: usize = 8;
 const TURN: usize = 50;
 /// Webhooks that are looked for at once.
 const BUSY: i64 = 200;
+/// For so long at least a webhook is left alone that cannot be read.
+const UNREADABLE_MS: i64 = 60_000;
 
 /// An event on its way to a webhook.
 pub(super) struct Outgoing {
@@ -118,6 +120,40 @@ impl Journey {
 
     /// Tells a webhook of one window; whether it may be told of more at once.
     async fn tell_webhook(&self, desk: DeskId, id: WebhookId) -> Result<bool, StoreError> {
+        match self.tell_window(desk, id).await {
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::warn!(webhook = %id, %error, "a webhook cannot be read and is left alone for a while");
+                self.leave_alone(desk, id).await?;
+                Ok(false)
+            }
+            told => told,
+        }
+    }
+
+    /// A webhook that cannot be read, as when its key is not in the key file, has failed: looked at again at once, it would keep others
+    /// from their turn. It is not given up, because the key may come back.
+    async fn leave_alone(&self, desk: DeskId, id: WebhookId) -> Result<(), StoreError> {
+        let Some(health) = self.store.webhook_health(desk, id).await? else {
+            return Ok(());
+        };
+        let jitter = u16::from_le_bytes(random(self.entropy.as_ref())) % 1000;
+        let failed = Tried::Failed(Some(UNREADABLE_MS));
+        let tries = WebhookTries {
+            desk,
+            id,
+            // No mark: it stays where it is.
+            from: -1,
+            to: -1,
+            health: health.after(failed, self.clock.now(), jitter),
+            state: WebhookState::Enabled,
+            settled: Vec::new(),
+            again: Vec::new(),
+            log: Vec::new(),
+        };
+        self.store.record_tries(&tries).await
+    }
+
+    async fn tell_window(&self, desk: DeskId, id: WebhookId) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let (Some(post), Some(work)) = (
             &self.publishing.post,
@@ -308,6 +344,10 @@ fn window(work: WebhookWork, most: usize) -> (Vec<Addressed>, i64, Vec<i64>) {
         .map(|(attempts, event)| outgoing(attempts + 1, event))
         .collect();
     let mut mark = work.webhook.mark;
+    if work.fresh.is_empty() {
+        // What is missing is gone or of a kind that only a newer version knows: nobody can be told of it here.
+        mark = mark.max(work.head);
+    }
     // Whatever is new may fail, and then has to wait somewhere.
     let room = usize::try_from(RETRIES_MAX - work.waiting).unwrap_or(0);
     let mut room = room.min(most.saturating_sub(window.len()));

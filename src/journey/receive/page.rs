@@ -189,6 +189,7 @@ impl Journey {
                     cookie: client.key(),
                     more: 0,
                 },
+                brought: brought.cookie.is_some(),
             };
             // A page that could not be noted is better than none; its post will have one sign more.
             if let Err(error) = self.store.record_view(new).await {
@@ -205,39 +206,28 @@ impl Journey {
 
     /// The chat shows the ask. `false` if no request has this token.
     pub async fn shown(&self, token: &str) -> Result<bool, StoreError> {
-        if !self.is_chat(token).await? {
+        let find = Find::Link(TokenHash::of(token));
+        let found = self.store.find(&find).await?;
+        if !found.is_some_and(|(request, _)| is_chat(&request)) {
             return Ok(false);
         }
-        let find = Find::Link(TokenHash::of(token));
         let now = self.clock.now();
         Ok(self.store.record_reached(find, now).await?.is_some())
     }
 
-    /// Whether the time of this link is over.
-    async fn is_worn_out(&self, token: &str) -> Result<bool, StoreError> {
-        let found = self.store.find(&Find::Link(TokenHash::of(token))).await?;
-        Ok(found.is_some_and(|(request, _)| self.is_over(&request)))
-    }
-
-    /// Whether the token was handed out to a chat. One from a mail proves less: it has to go through its page.
-    async fn is_chat(&self, token: &str) -> Result<bool, StoreError> {
-        let found = self.store.find(&Find::Link(TokenHash::of(token))).await?;
-        let channel = found.and_then(|(request, _)| channel::find(request.channel.as_str()));
-        Ok(channel.is_some_and(|channel| channel.carriage() == Carriage::Answer))
-    }
-
-    /// A button of a chat. The token was given to the chat alone, so the channel proves the contact.
+    /// A button of a chat, and the request as it was before. The token was given to the chat alone, so the channel proves the
+    /// contact.
     pub async fn press(
         &self,
         token: &str,
         score: Score,
         comment: &str,
-    ) -> Result<Pressed, PressError> {
-        if !self.is_chat(token).await? {
-            return Err(PressError::Unknown);
-        }
-        if self.is_worn_out(token).await? {
-            return Ok(closed());
+    ) -> Result<(Opened, Pressed), PressError> {
+        let opened = self.open(token).await?;
+        let opened = opened.filter(|opened| is_chat(&opened.request));
+        let opened = opened.ok_or(PressError::Unknown)?;
+        if opened.over {
+            return Ok((opened, closed()));
         }
         let comment = clean_comment(comment);
         // Every press is a reply of its own: 4, then 5, then 4 again is a change of mind, not a repetition. The same
@@ -247,7 +237,8 @@ impl Journey {
         let window_ms = self.rules.correction_ms;
         let new = self.posted(token, (score, &comment), (kind, grade), id, window_ms);
         let replied = self.store.record_reply(new).await?;
-        pressed(replied, score, &comment, String::new())
+        let pressed = pressed(replied, score, &comment, String::new())?;
+        Ok((opened, pressed))
     }
 
     /// A post of our page. Its grade comes from what speaks for a person, and from the signs of a machine in this post, in its
@@ -343,6 +334,12 @@ impl Journey {
             sent_at: None,
         }
     }
+}
+
+/// Whether the token was handed out to a chat. One from a mail proves less: it has to go through its page.
+fn is_chat(request: &Request) -> bool {
+    let channel = channel::find(request.channel.as_str());
+    channel.is_some_and(|channel| channel.carriage() == Carriage::Answer)
 }
 
 /// What a press comes to whose link is worn out.

@@ -109,8 +109,8 @@ impl Journey {
         match understood {
             Understood::Stop => self.store.opt_out(&pair.channel, &pair.theirs, at).await,
             Understood::Start => {
-                let lifted = self.store.opt_in(&pair.channel, &pair.theirs, at);
-                lifted.await.map(|_| ())
+                let now = self.clock.now();
+                self.store.opt_in(&pair.theirs, at, now).await.map(|_| ())
             }
             Understood::Help | Understood::Rating(..) | Understood::Words(_) => Ok(()),
         }

@@ -274,7 +274,7 @@ async fn oracle(client: &twilio_rs::Client, path: &str, body: &str, signature: &
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn an_independent_implementation_agrees(
         pairs in proptest::collection::btree_map("[A-Za-z]{1,12}", "\\PC{0,20}", 0..6),

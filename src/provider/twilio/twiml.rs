@@ -178,6 +178,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn plain_texts_come_out_as_an_independent_writer_has_them(text in "[A-Za-z0-9 .,!?äñ€]{1,60}") {
             let message = Twiml::new().add(&Message { txt: text.clone() }).as_twiml();

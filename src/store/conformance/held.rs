@@ -39,6 +39,7 @@ pub(super) async fn shown(stage: &Stage, request: &Request) -> ViewValue {
         desk: request.desk,
         request: request.id,
         view,
+        brought: false,
     };
     stage.store.record_view(new).await.unwrap();
     ViewValue { view: id, post: 0 }

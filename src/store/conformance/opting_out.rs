@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use super::stage::{NOW, SMS, Stage, after, text};
+use super::stage::{NOW, SMS, Stage, after, link, text};
 use crate::domain::delivery::{DeliveryState, Outcome};
+use crate::domain::opt_out::{EVERY_CHANNEL, NewOptOut, Origin, PAGE};
 use crate::domain::policy::Suppression;
-use crate::domain::reply::{Effect, Understood};
+use crate::domain::reply::{Effect, ReplyKind, Understood};
 use crate::domain::request::{Channel, State};
-use crate::store::{NewRequest, Permission, Store as _};
+use crate::store::dialect::{Sql, Value};
+use crate::store::{Find, NewRequest, People as _, Permission, Store as _};
 
 stories!(
     migrated: an_opt_out_holds_for_every_desk_until_it_is_lifted, stop_between_two_addresses_holds_for_every_desk,
+    start_between_two_addresses_is_heard_by_every_desk_that_was_told_stop,
     an_opt_out_after_the_trigger_stops_the_sending, a_provider_may_say_that_the_contact_opted_out,
 );
 
@@ -38,8 +41,20 @@ async fn an_opt_out_holds_for_every_desk_until_it_is_lifted(stage: Arc<Stage>) {
         Some(Suppression::OptedOut),
         "an opt-out holds over all channels"
     );
-    assert!(stage.store.opt_in(&SMS, address, after(2)).await.unwrap());
-    assert!(!stage.store.opt_in(&SMS, address, after(2)).await.unwrap());
+    assert!(
+        stage
+            .store
+            .opt_in(address, after(2), after(2))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !stage
+            .store
+            .opt_in(address, after(2), after(2))
+            .await
+            .unwrap()
+    );
     assert_eq!(
         stage.accept(stage.same_person(&first)).await.state,
         State::Scheduled
@@ -78,10 +93,53 @@ async fn stop_between_two_addresses_holds_for_every_desk(stage: Arc<Stage>) {
     assert!(
         stage
             .store
-            .opt_in(&SMS, &first.contact.address, after(1_000_000))
+            .opt_in(&first.contact.address, after(1_000_000), after(1_000_000))
             .await
             .unwrap()
     );
+}
+
+async fn start_between_two_addresses_is_heard_by_every_desk_that_was_told_stop(stage: Arc<Stage>) {
+    const TOLD: Sql = Sql::both(
+        "select count(*) as n from events where desk_id = $1 and kind = 'contact.opted_in'",
+    );
+    let beta = stage.add_desk("beta").await;
+    let first = stage.trigger();
+    let to_beta = NewRequest {
+        desk: beta,
+        ..stage.same_person(&first)
+    };
+    let theirs = stage.sent(to_beta).await;
+    let mut stop = text(&theirs, PAGE, Understood::Stop, after(1));
+    stop.find = Find::Link(link(theirs.id));
+    stop.reply.kind = ReplyKind::Click;
+    let stopped = stage.store.record_reply(stop).await.unwrap().unwrap();
+    assert_eq!(stopped.effect, Effect::OptedOut);
+    let address = first.contact.address.clone();
+    let own = NewOptOut {
+        channel: EVERY_CHANNEL,
+        address: address.clone(),
+        origin: Origin::Api,
+        reason: String::new(),
+    };
+    stage
+        .store
+        .add_opt_outs(beta, &[own], after(2))
+        .await
+        .unwrap();
+
+    // The other desk was told nothing, and its request listens.
+    let ours = stage.accept(first).await;
+    let start = text(&ours, "SM2", Understood::Start, after(3));
+    let started = stage.store.record_reply(start).await.unwrap().unwrap();
+    assert_eq!(started.effect, Effect::OptedIn);
+    let left = stage.store.opt_outs_of(beta, &address).await.unwrap();
+    let left: Vec<Origin> = left.iter().map(|entry| entry.origin).collect();
+    assert_eq!(left, [Origin::Api], "what the desk itself said stays");
+    for (desk, told) in [(beta, 1), (ours.desk, 0)] {
+        let desk = Value::Id(desk.uuid());
+        assert_eq!(stage.count(TOLD, &[desk]).await, told);
+    }
 }
 
 async fn an_opt_out_after_the_trigger_stops_the_sending(stage: Arc<Stage>) {

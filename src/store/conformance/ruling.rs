@@ -164,7 +164,7 @@ async fn of_many_at_once_a_day_has_as_many_asks_as_it_says(stage: Arc<Stage>) {
 fn again(claim: &crate::store::Claim, rules: &Rules, given: Given) -> Dispatch {
     Dispatch {
         again: Some(Box::new(Again {
-            rules: rules.clone(),
+            rules: Arc::new(rules.clone()),
             given,
         })),
         ..super::stage::dispatch(claim, NOW)

@@ -379,6 +379,7 @@ impl Stage {
             conversation: format!("INC-{n}"),
             resolution: String::new(),
             attribution: Attribution::default(),
+            wording: "en".to_owned(),
             mail: None,
             metadata: serde_json::Value::Null,
             idempotency_key: String::new(),

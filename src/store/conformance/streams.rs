@@ -24,6 +24,8 @@ stories!(migrated:
     a_retry_keeps_its_event,
     what_nobody_takes_goes_in_the_end,
     going_back_is_not_undone_by_what_was_under_way,
+    kinds_of_a_newer_version_stop_nobody,
+    places_of_a_lost_stretch_are_not_given_again,
 );
 
 const DAY_MS: i64 = 86_400_000;
@@ -346,4 +348,52 @@ async fn going_back_is_not_undone_by_what_was_under_way(stage: Arc<Stage>) {
     };
     stage.store.record_tries(&second).await.unwrap();
     assert_eq!(mark().await, 0);
+}
+
+async fn kinds_of_a_newer_version_stop_nobody(stage: Arc<Stage>) {
+    const NEWER: Sql =
+        Sql::both("update events set kind = 'rating.foretold' where seq in (2, 3, 5)");
+    triggers(&stage, 5).await;
+    relay(&stage).await;
+    let id = webhook(&stage).await;
+    stage.execute(NEWER).await;
+    assert_eq!(places(&stream(&stage).await), [1, 4]);
+    let next = stage.store.events(stage.desk, 1, 1).await.unwrap();
+    assert_eq!(next[0].seq, 4, "what is behind them is found");
+    assert!(
+        stage
+            .store
+            .events(stage.desk, 4, 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let noted = tries(&stage, id, (0, 4), &[]);
+    stage.store.record_tries(&noted).await.unwrap();
+    let work = stage.store.webhook_work(stage.desk, id, 10, NOW).await;
+    let work = work.unwrap().unwrap();
+    assert_eq!((work.fresh.len(), work.head), (0, 5));
+    for _ in 0..2 {
+        let totals = stage.store.totals().await.unwrap();
+        let counted: i64 = totals.iter().map(|total| total.count).sum();
+        assert_eq!(counted, 2);
+        stage.store.fold(100).await.unwrap();
+    }
+}
+
+async fn places_of_a_lost_stretch_are_not_given_again(stage: Arc<Stage>) {
+    let quiet = stage.add_desk("quiet").await;
+    triggers(&stage, 2).await;
+    relay(&stage).await;
+    stage.store.leave_places(1_000).await.unwrap();
+    triggers(&stage, 1).await;
+    let mut new = stage.trigger();
+    new.desk = quiet;
+    stage.accept(new).await;
+    relay(&stage).await;
+    assert_eq!(places(&stream(&stage).await), [1, 2]);
+    let next = stage.store.events(stage.desk, 700, 9).await.unwrap();
+    assert_eq!(next[0].seq, 1_003, "whoever knows a lost place goes on");
+    let next = stage.store.events(quiet, 0, 9).await.unwrap();
+    assert_eq!(next[0].seq, 1_001);
 }

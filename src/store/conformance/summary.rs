@@ -58,6 +58,7 @@ pub(super) async fn something(stage: &Stage, dice: &mut Dice) {
         language: dice.one_of(&["en", "es"]),
         ..new.attribution
     };
+    new.wording = dice.one_of(&["en", "es/own", "es/own/shipped"]);
     let fate = dice.roll(10);
     if fate < 7 {
         new.carriage = Carriage::Answer;

@@ -8,13 +8,15 @@ use crate::domain::contact::Address;
 use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::opt_out::{NewOptOut, OptOut, Origin};
-use crate::domain::request::Channel;
+use crate::domain::reply::{ReplyKind, Understood};
+use crate::domain::request::{Channel, Request};
 use crate::domain::time::Timestamp;
-use crate::store::StoreError;
 use crate::store::dialect::{Row, Sql, Value};
 use crate::store::row;
 use crate::store::seal::open_opt_out;
 use crate::store::sql::Inner;
+use crate::store::tx::Tx;
+use crate::store::{NewReply, StoreError};
 
 const OWN: Sql = Sql::both(
     "select channel, address_hash, contact, origin, at from opt_outs where desk_id = $1 \
@@ -51,6 +53,22 @@ const ADD: Sql = Sql::both(
 const LIFT: Sql = Sql::both(
     "delete from opt_outs where desk_id = $1 and channel = $2 and address_hash = $3 and origin in ('api', 'import')",
 );
+/// A wish to be asked again lifts what the contact said before it, and nothing that was said since or that a desk said. What the
+/// contact says holds on every channel, and so does its end.
+const TAKE_BACK: Sql = Sql::both(
+    "delete from opt_outs where address_hash = $1 and desk_id in ($2, $3) and at <= $4 \
+     and origin not in ('api', 'import') returning desk_id, channel",
+);
+/// The same at every desk: between two addresses nobody can tell desks apart.
+const TAKE_ALL_BACK: Sql = Sql::both(
+    "delete from opt_outs where address_hash = $1 and at <= $2 \
+     and origin not in ('api', 'import') returning desk_id, channel",
+);
+/// Whether the contact wants not to be asked, whatever the desk itself says.
+const WISHED: Sql = Sql::both(
+    "select 1 as n from opt_outs where address_hash = $1 and desk_id in ($2, $3) \
+     and origin not in ('api', 'import') limit 1",
+);
 
 /// Wishes for every desk that one call looks through: most of them are about people whom the desk does not know.
 const LOOK: i64 = 1_000;
@@ -63,6 +81,9 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("opt_outs.known", KNOWN),
     ("opt_outs.add", ADD),
     ("opt_outs.lift", LIFT),
+    ("opt_outs.wished", WISHED),
+    ("opt_outs.take_back", TAKE_BACK),
+    ("opt_outs.take_all_back", TAKE_ALL_BACK),
 ];
 
 impl Inner {
@@ -101,6 +122,84 @@ impl Inner {
         }
         let next = next.filter(|_| !all);
         Ok(OptOutPage { items, next })
+    }
+
+    /// Whether a reply that was heard before is a wish made anew. A link's own page and a mail program's click have one name for
+    /// ever, so that the second click after a START looks like the first. A text has a name of its own, and is only told twice.
+    pub(in crate::store) async fn is_renewed(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        new: &NewReply,
+    ) -> Result<bool, StoreError> {
+        if new.understood != Understood::Stop || new.reply.kind != ReplyKind::Click {
+            return Ok(false);
+        }
+        let hash = self.address_hash(&request.contact.address);
+        let values = [
+            Value::Bytes(&hash),
+            Value::Id(request.desk.uuid()),
+            Value::Id(uuid::Uuid::nil()),
+        ];
+        Ok(tx.row(WISHED, &values).await?.is_none())
+    }
+
+    /// The contact's wish between two addresses taken back, whichever desk it was said to; whether there was one.
+    pub(in crate::store) async fn opt_in(
+        &self,
+        address: &Address,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let hash = self.address_hash(address);
+        let values = [Value::Bytes(&hash), Value::Int(at.as_millis())];
+        let mut tx = self.database.begin().await?;
+        let rows = tx.rows(TAKE_ALL_BACK, &values).await?;
+        self.tell_lifted(&mut tx, &rows, None, now)?;
+        tx.commit().await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Lifts what the contact said to this desk and what counts for every desk; with `between` also what was said to others, which
+    /// are told so. Whether anything of it held for this desk.
+    pub(in crate::store) async fn drop_opt_outs(
+        &self,
+        tx: &mut Tx,
+        (desk, between): (DeskId, bool),
+        address: &Address,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let hash = self.address_hash(address);
+        let (hash, at) = (Value::Bytes(&hash), Value::Int(at.as_millis()));
+        let rows = if between {
+            tx.rows(TAKE_ALL_BACK, &[hash, at]).await?
+        } else {
+            let (own, shared) = (Value::Id(desk.uuid()), Value::Id(uuid::Uuid::nil()));
+            tx.rows(TAKE_BACK, &[hash, own, shared, at]).await?
+        };
+        let others = self.tell_lifted(tx, &rows, Some(desk), now)?;
+        Ok(rows.len() > others)
+    }
+
+    /// Tells each desk but `teller`, which speaks for itself, that what was said to it was taken back; how many entries that were.
+    fn tell_lifted(
+        &self,
+        tx: &mut Tx,
+        rows: &[Row],
+        teller: Option<DeskId>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let mut told = 0;
+        for row in rows {
+            let desk = DeskId::from_uuid(row.id("desk_id")?);
+            if !desk.uuid().is_nil() && Some(desk) != teller {
+                let channel = Channel::from_text(row.text("channel")?);
+                self.emit_about(tx, desk, &channel, EventKind::ContactOptedIn, now);
+                told += 1;
+            }
+        }
+        Ok(told)
     }
 
     async fn listed(

@@ -72,7 +72,7 @@ impl Desk {
         (team, queue, touchpoint): (&str, &str, &str),
     ) -> Value {
         let bearer = format!("Bearer {}", self.sandbox.key);
-        let conversation = format!("INC-{}", hex::encode(random::<3>(&SystemEntropy)));
+        let conversation = format!("INC-{}", hex::encode(random::<8>(&SystemEntropy)));
         let body = json!({"channel": channel, "to": to, "conversation": conversation, "agent": {"name": "Sam"},
             "team": team, "queue": queue, "touchpoint": touchpoint});
         let url = format!("{}/v1/requests", self.sandbox.url);
@@ -147,13 +147,10 @@ impl Desk {
 
     /// A chat, and the button in it.
     pub(super) async fn chatted(&self, place: (&str, &str, &str), score: u8, words: &str) {
-        let visitor = format!("visitor-{}", hex::encode(random::<6>(&SystemEntropy)));
+        let visitor = format!("visitor-{}", hex::encode(random::<8>(&SystemEntropy)));
         let asked = self.tell("chat", &visitor, place).await;
-        let url = format!(
-            "{}/w/{}",
-            self.sandbox.url,
-            asked["token"].as_str().unwrap()
-        );
+        let token = asked["token"].as_str().unwrap_or_else(|| panic!("{asked}"));
+        let url = format!("{}/w/{token}", self.sandbox.url);
         let press = json!({"score": score, "comment": words});
         let answer = http::post_json(&url, &[], &press).await;
         assert_eq!(answer.status, 200, "{answer:?}");

@@ -12,6 +12,7 @@ mod guarded;
 mod kills;
 mod mail;
 mod pauses;
+mod repeats;
 mod replicas;
 mod rolling;
 mod scene;

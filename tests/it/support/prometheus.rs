@@ -104,7 +104,7 @@ impl Drop for Prometheus {
 }
 
 /// Whether two values are the same but for rounding.
-pub(crate) fn near(value: f64, wanted: f64) -> bool {
+fn near(value: f64, wanted: f64) -> bool {
     (value - wanted).abs() < 1e-9
 }
 

@@ -17,6 +17,7 @@ pub(crate) const DISGUISE: &str =
 pub(crate) struct Surfer {
     agent: &'static str,
     keeps: bool,
+    from: &'static str,
     cookie: Mutex<String>,
 }
 
@@ -26,6 +27,7 @@ impl Surfer {
         Self {
             agent,
             keeps: true,
+            from: "",
             cookie: Mutex::default(),
         }
     }
@@ -36,6 +38,11 @@ impl Surfer {
             keeps: false,
             ..Self::new(agent)
         }
+    }
+
+    /// The same behind a balancer, which says that it comes from this address.
+    pub(crate) fn behind_balancer(self, from: &'static str) -> Self {
+        Self { from, ..self }
     }
 
     async fn send(
@@ -49,6 +56,9 @@ impl Surfer {
         let mut all = vec![("user-agent", self.agent)];
         if !cookie.is_empty() {
             all.push(("cookie", cookie.as_str()));
+        }
+        if !self.from.is_empty() {
+            all.push(("x-forwarded-for", self.from));
         }
         all.extend_from_slice(headers);
         let answer = send(method, url, &all, body).await;

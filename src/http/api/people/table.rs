@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::OptOutView;
 use crate::domain::opt_out::{EVERY_CHANNEL, NewOptOut, Origin};
+use crate::http::api::formula::harmless;
 use crate::http::error::Problem;
 
 /// In which form a list is wanted.
@@ -74,10 +75,11 @@ fn cell(text: &str) -> String {
     let number = text
         .strip_prefix('+')
         .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !number {
-        return format!("'{text}");
+    if number {
+        text.to_owned()
+    } else {
+        harmless(text.to_owned())
     }
-    text.to_owned()
 }
 
 /// A line that cannot be taken.

@@ -222,6 +222,7 @@ fn a_big_mail_is_read_from_its_start() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn any_bytes_are_something(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
         if let Some(read) = read(&bytes) {
