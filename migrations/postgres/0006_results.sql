@@ -6,14 +6,20 @@ alter table requests add column wording text not null default '';
 -- The grade of the first answer, where another one took its place; empty where none did. What was counted under it stays there.
 alter table ratings add column first_grade text not null default '';
 
+-- 1 while a request has no rating and answers that are kept and not counted.
+alter table requests add column held_back bigint not null default 0;
+
+-- Sums of conversations before that instant know no agents: they were forgotten, and what still comes to those goes to nobody's.
+alter table desks add column agents_until bigint not null default 0;
+
 -- Sums know nothing of the requests before them: those stay out of them, whatever comes of them yet.
 insert into duties (name, owner, until, fence, mark) select 'sums', '', 0, 0, coalesce(max(created_at), 0) from requests;
 
 -- What requests and ratings add up to, by when the conversation ended and by the snapshot of who served. A request stays in its
 -- rows for good; events are deltas to them, folded together with the totals. `level` tells which of the dimensions are filled
 -- and how long `at` lasts (see domain::statistics::grouping): a coarse level stays small however many requests there are.
--- `reason` is that of requests not made, otherwise empty. `s1` to `s5` are ratings that count now, `t0` to `t21` first answers
--- by the time they took.
+-- `reason` is that of requests not made, otherwise empty; `suppressed_later` counts those that were scheduled before. `s1` to `s5` are
+-- ratings that count now, `t0` to `t21` first answers by the time they took.
 create table rollups (
     desk_id uuid not null,
     level bigint not null,
@@ -37,6 +43,7 @@ create table rollups (
     expired bigint not null,
     cancelled bigint not null,
     failed bigint not null,
+    suppressed_later bigint not null,
     s1 bigint not null,
     s2 bigint not null,
     s3 bigint not null,
@@ -85,7 +92,7 @@ create table follow_ups (
     owner text not null,
     told_note text not null,
     close_note text not null,
-    -- Why it is closed: by somebody, or because the contact corrected the score.
+    -- Why it is closed: by somebody, because the contact corrected the score, or because a manager took the rating out.
     closed_by text not null,
     opened_at bigint not null,
     taken_at bigint not null,
@@ -98,6 +105,9 @@ create table follow_ups (
 create unique index follow_ups_open on follow_ups (desk_id, rating_id) where state <> 'closed';
 -- Pages of those in one state: open ones are few among closed ones.
 create index follow_ups_state on follow_ups (desk_id, state, id);
+
+-- What was ever done about a rating: a rating that is put back opens its low score again unless somebody had closed it.
+create index follow_ups_rating on follow_ups (desk_id, rating_id);
 
 -- Since when the totals count. Moved by whoever puts the database back from a copy.
 insert into duties (name, owner, until, fence, mark) values ('epoch', '', 0, 0, cast(extract(epoch from now()) as bigint) * 1000);

@@ -1,6 +1,6 @@
 //! Chats. The ask is plain data in the answer to the trigger: the desk's own chat shows it, or our widget does.
 
-use super::{Address, AddressError, Ask, Button, Buttons, Carriage, Channel, Message};
+use super::{Address, AddressError, Ask, Button, Buttons, Carriage, Channel, Message, Tells};
 
 /// The channel `chat`.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,14 @@ impl Channel for Chat {
 
     fn carriage(&self) -> Carriage {
         Carriage::Answer
+    }
+
+    /// The chat tells when it shows the ask.
+    fn tells(&self) -> Tells {
+        Tells {
+            delivered: true,
+            reached: true,
+        }
     }
 
     fn reply_names_request(&self) -> bool {

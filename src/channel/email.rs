@@ -5,7 +5,7 @@
 use askama::Template;
 
 use super::wording::{Wording, fill};
-use super::{Address, AddressError, Ask, Carriage, Channel, Mail, Message};
+use super::{Address, AddressError, Ask, Carriage, Channel, Mail, Message, Tells};
 
 /// The channel `email`.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,14 @@ impl Channel for Email {
 
     fn carriage(&self) -> Carriage {
         Carriage::Provider
+    }
+
+    /// Mail servers report what failed, and nothing else.
+    fn tells(&self) -> Tells {
+        Tells {
+            delivered: false,
+            reached: false,
+        }
     }
 
     fn reply_names_request(&self) -> bool {

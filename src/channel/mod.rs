@@ -9,6 +9,7 @@ use crate::domain::contact::{Address, AddressError, Contact};
 use crate::domain::desk::Desk;
 use crate::domain::rating::Score;
 use crate::domain::request::{Channel as Name, Request};
+use crate::domain::statistics::evidence::{Evidence, Tells};
 use crate::domain::token::LinkLength;
 use crate::domain::trigger::MailThread;
 use crate::domain::wording::WordingOverrides;
@@ -26,6 +27,11 @@ pub const ALL: &[&dyn Channel] = &[&sms::Sms, &voice::Voice, &email::Email, &cha
 /// The channel of that name.
 pub fn find(name: &str) -> Option<&'static dyn Channel> {
     ALL.iter().copied().find(|channel| channel.name() == name)
+}
+
+/// What every channel tells of an ask before it is answered.
+pub fn evidence() -> Evidence {
+    Evidence::of(ALL.iter().map(|channel| (channel.name(), channel.tells())))
 }
 
 /// How a contact is asked in one medium.
@@ -48,6 +54,9 @@ pub trait Channel: Send + Sync {
     /// Whether a reply names its request by itself (a link, a call). Where it does not, our address and theirs have to, so
     /// a pair of addresses can hold only one open request, whichever desk it belongs to.
     fn reply_names_request(&self) -> bool;
+
+    /// What is known of an ask here before it is answered.
+    fn tells(&self) -> Tells;
 
     /// How long the token in its links is.
     fn link_length(&self) -> LinkLength {

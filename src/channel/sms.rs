@@ -4,7 +4,7 @@
 
 use super::wording::segments::segments;
 use super::wording::{Wording, fill, sms_has_link};
-use super::{Address, AddressError, Ask, Carriage, Channel, Message};
+use super::{Address, AddressError, Ask, Carriage, Channel, Message, Tells};
 use crate::domain::token::LinkLength;
 
 /// The channel `sms`.
@@ -31,6 +31,14 @@ impl Channel for Sms {
 
     fn carriage(&self) -> Carriage {
         Carriage::Provider
+    }
+
+    /// The provider reports a delivery; nobody reports that it was read.
+    fn tells(&self) -> Tells {
+        Tells {
+            delivered: true,
+            reached: false,
+        }
     }
 
     fn reply_names_request(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Calls. The provider speaks the prompt and listens for one key, in a call of ours or in a call that is still going on.
 
 use super::wording;
-use super::{Address, AddressError, Ask, Carriage, Channel, Message};
+use super::{Address, AddressError, Ask, Carriage, Channel, Message, Tells};
 
 /// The channel `voice`.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,14 @@ impl Channel for Voice {
 
     fn carriage(&self) -> Carriage {
         Carriage::Provider
+    }
+
+    /// The prompt begins when somebody took the call.
+    fn tells(&self) -> Tells {
+        Tells {
+            delivered: true,
+            reached: true,
+        }
     }
 
     fn reply_names_request(&self) -> bool {

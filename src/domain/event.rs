@@ -104,6 +104,11 @@ impl EventKind {
 
 /// Stands beside the states in [`Event::entered`] where a rating got its first words.
 pub const COMMENTED: i64 = 1 << 32;
+/// Stands beside [`State::Suppressed`] where it had been decided to ask before: the ask waited, and then it was not sent after all.
+pub const WAITED: i64 = 1 << 33;
+/// Stands beside the first answer that is kept and not counted of a request without a rating, and then beside the rating that the
+/// request gets after all.
+pub const HELD_BACK: i64 = 1 << 34;
 
 /// One change.
 #[derive(Debug, Clone)]
@@ -122,7 +127,7 @@ pub struct Event {
     pub channel: Channel,
     /// The request's touchpoint; empty if none.
     pub touchpoint: String,
-    /// The states entered by this change, as bits of [`State::bit`], and [`COMMENTED`].
+    /// The states entered by this change, as bits of [`State::bit`], and what may stand beside them such as [`COMMENTED`].
     pub entered: i64,
     /// Why it was not asked.
     pub reason: Option<Suppression>,

@@ -97,7 +97,7 @@ pub struct FollowUp {
     pub told_note: String,
     /// What came of it.
     pub close_note: String,
-    /// Why it is closed: `owner`, or `corrected` by the customer; empty while it is not.
+    /// Why it is closed: by its `owner`, `corrected` by the customer, or with its rating `excluded`; empty while it is not.
     pub closed_by: String,
     /// When the low score came.
     pub opened_at: Timestamp,

@@ -141,12 +141,13 @@ impl State {
     /// The set of states that are entered by going from here to `to`, as bits.
     ///
     /// An answer proves that the ask was sent, arrived and was seen, even where no callback ever said so. Counting these
-    /// with the answer keeps the three response rates honest: no denominator is ever smaller than its numerator.
-    pub fn entered_by(self, to: Self) -> i64 {
+    /// with the answer keeps the three response rates honest: no denominator is ever smaller than its numerator. `was_sent` tells of
+    /// a failed one whether it had been sent before it failed.
+    pub fn entered_by(self, to: Self, was_sent: bool) -> i64 {
         let Some(high) = to.rank() else {
             return to.bit();
         };
-        let low = self.rank().unwrap_or(1);
+        let low = self.rank().unwrap_or(u8::from(was_sent));
         Self::ALL
             .into_iter()
             .filter(|state| state.rank().is_some_and(|rank| rank > low && rank <= high))
@@ -249,16 +250,22 @@ mod tests {
             | State::Delivered.bit()
             | State::Reached.bit()
             | State::Answered.bit();
-        assert_eq!(State::Scheduled.entered_by(State::Answered), all);
+        assert_eq!(State::Scheduled.entered_by(State::Answered, false), all);
         assert_eq!(
-            State::Reached.entered_by(State::Answered),
+            State::Reached.entered_by(State::Answered, true),
             State::Answered.bit()
         );
         assert_eq!(
-            State::Failed.entered_by(State::Delivered),
+            State::Failed.entered_by(State::Delivered, true),
             State::Delivered.bit()
         );
-        assert_eq!(State::Sent.entered_by(State::Expired), State::Expired.bit());
+        assert_eq!(
+            State::Failed.entered_by(State::Answered, false),
+            all,
+            "it failed before anybody knew that it was sent"
+        );
+        let expired = State::Sent.entered_by(State::Expired, true);
+        assert_eq!(expired, State::Expired.bit());
     }
 
     #[test]

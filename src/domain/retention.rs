@@ -29,7 +29,7 @@ pub struct Retention {
     #[schema(minimum = 1, maximum = 3650)]
     pub raw_days: u32,
     /// Which conversation and which agent a score was about: 31 to 3650 days after the request, or 0 to keep it. The score itself
-    /// stays.
+    /// stays, and so do sums, without the agent.
     #[schema(minimum = 0, maximum = 3650)]
     pub rating_days: u32,
 }

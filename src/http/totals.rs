@@ -94,7 +94,7 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
     let mut families = vec![
         counters(
             "onefive_requests_total",
-            "Requests that entered a state; suppressed ones with their reason.",
+            "Requests that entered a state; suppressed ones with their reason. One that waited and was then suppressed entered both states.",
             requests,
         ),
         counters(

@@ -8,7 +8,7 @@ use super::sql::Inner;
 use super::tx::Tx;
 use super::{Again, Permission, StoreError};
 use crate::domain::delivery::DeliveryState;
-use crate::domain::event::EventKind;
+use crate::domain::event::{EventKind, WAITED};
 use crate::domain::policy::{Decision, Known, Suppression, decide};
 use crate::domain::request::State;
 use crate::domain::time::Timestamp;
@@ -80,7 +80,7 @@ impl Inner {
     ) -> Result<Permission, StoreError> {
         held.request.reason = Some(reason);
         held.request.delivery = DeliveryState::Dropped;
-        let entered = held.enter(State::Suppressed, now);
+        let entered = held.enter(State::Suppressed, now) | WAITED;
         let kind = EventKind::RequestSuppressed;
         self.emit(tx, &held.request, kind, entered, now);
         self.save(tx, held).await?;

@@ -34,6 +34,7 @@ impl Inner {
             listening: state != State::Suppressed,
             listen_until: new.expires_at,
             next_at: new.due_at,
+            machines_only: false,
             request: Request {
                 desk: new.desk,
                 id: new.id,

@@ -45,6 +45,8 @@ mod bounds;
 mod callbacks;
 mod carrying;
 mod comments;
+mod counted;
+mod counting;
 mod desks;
 mod ending;
 mod guarding;

@@ -44,6 +44,7 @@ pub trait FollowUps: Send + Sync {
     async fn unclosed(&self) -> Result<Vec<(String, FollowUpState, i64)>, StoreError>;
 }
 
+const SETTINGS: Sql = Sql::both("select settings from desks where id = $1");
 const OPEN: Sql = Sql::both(
     "insert into follow_ups (desk_id, id, rating_id, request_id, score, state, owner, told_note, close_note, closed_by, \
      opened_at, taken_at, told_at, closed_at) values ($1, $2, $3, $4, $5, 'open', '', '', '', '', $6, 0, 0, 0) \
@@ -52,9 +53,34 @@ const OPEN: Sql = Sql::both(
 const RESCORE: Sql = Sql::both(
     "update follow_ups set score = $3 where desk_id = $1 and rating_id = $2 and state <> 'closed'",
 );
-const CORRECTED: Sql = Sql::both(
-    "update follow_ups set state = 'closed', closed_by = 'corrected', closed_at = $3 \
+const CLOSE: Sql = Sql::both(
+    "update follow_ups set state = 'closed', closed_by = $4, closed_at = $3 \
      where desk_id = $1 and rating_id = $2 and state <> 'closed' returning opened_at",
+);
+/// SQLite would rather read all follow-ups of the desk than those of one rating.
+macro_rules! of_rating {
+    ($begin:literal, $end:literal) => {
+        Sql::each(
+            concat!($begin, " indexed by follow_ups_rating ", $end),
+            concat!($begin, " ", $end),
+        )
+    };
+}
+
+/// Open again what was closed only because its rating was taken out.
+const REOPEN: Sql = of_rating!(
+    "update follow_ups",
+    "set state = case when owner = '' then 'open' else 'taken' end, closed_by = '', closed_at = 0, score = $3 \
+     where desk_id = $1 and rating_id = $2 and closed_by = 'excluded'"
+);
+/// The rating came back with another score, which nobody has to care for.
+const NOT_LOW: Sql = of_rating!(
+    "update follow_ups",
+    "set closed_by = 'corrected' where desk_id = $1 and rating_id = $2 and closed_by = 'excluded'"
+);
+const SETTLED: Sql = of_rating!(
+    "select 1 as n from follow_ups",
+    "where desk_id = $1 and rating_id = $2 and closed_by = 'owner' limit 1"
 );
 
 macro_rules! follow_ups {
@@ -112,9 +138,13 @@ const UNCLOSED: Sql = Sql::each(unclosed!("indexed by follow_ups_open "), unclos
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("follow.settings", SETTINGS),
     ("follow.open", OPEN),
     ("follow.rescore", RESCORE),
-    ("follow.corrected", CORRECTED),
+    ("follow.close", CLOSE),
+    ("follow.reopen", REOPEN),
+    ("follow.not_low", NOT_LOW),
+    ("follow.settled", SETTLED),
     ("follow.list", LIST),
     ("follow.list_state", LIST_STATE),
     ("follow.one", ONE),
@@ -210,14 +240,63 @@ impl Inner {
                 self.emit_rated(tx, request, EventKind::RatingLow, 0, rated, now);
             }
         } else if before.is_some() {
-            let values = [desk, id, Value::Int(now.as_millis())];
-            if let Some(row) = tx.row(CORRECTED, &values).await? {
-                let opened = Timestamp::from_millis(row.int("opened_at")?);
-                let done = Some((rating.score, now.millis_since(opened)));
-                self.emit_rated(tx, request, EventKind::FollowUpClosed, 0, done, now);
-            }
+            self.close_low(tx, request, rating, "corrected", now)
+                .await?;
         }
         Ok(())
+    }
+
+    /// Closes what is open about a rating because nobody has to care any more.
+    async fn close_low(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        rating: &Rating,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let values = [
+            Value::Id(request.desk.uuid()),
+            Value::Id(rating.id.uuid()),
+            Value::Int(now.as_millis()),
+            Value::Text(by),
+        ];
+        if let Some(row) = tx.row(CLOSE, &values).await? {
+            let opened = Timestamp::from_millis(row.int("opened_at")?);
+            let done = Some((rating.score, now.millis_since(opened)));
+            self.emit_rated(tx, request, EventKind::FollowUpClosed, 0, done, now);
+        }
+        Ok(())
+    }
+
+    /// A manager took the rating out of the reports, or put it back: what does not count needs nobody, and what counts again and is
+    /// low needs somebody again, unless it was cared for.
+    pub(super) async fn watch_noted(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        rating: &Rating,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if rating.excluded.is_some() {
+            return self.close_low(tx, request, rating, "excluded", now).await;
+        }
+        let desk = Value::Id(request.desk.uuid());
+        let low = match tx.row(SETTINGS, &[desk]).await? {
+            Some(row) => self.settings(&row, request.desk)?.low_scores,
+            None => LowScores::default(),
+        };
+        let keys = [desk, Value::Id(rating.id.uuid())];
+        if !low.is_low(rating.score) {
+            tx.execute(NOT_LOW, &keys).await?;
+            return Ok(());
+        }
+        let scored = [keys[0], keys[1], Value::Int(rating.score.into())];
+        let open = tx.execute(REOPEN, &scored).await? > 0;
+        if open || tx.row(SETTLED, &keys).await?.is_some() {
+            return Ok(());
+        }
+        self.watch_low(tx, request, rating, None, low, now).await
     }
 
     async fn follow(

@@ -17,10 +17,11 @@ use crate::domain::time::Timestamp;
 /// What managers ask of the store.
 #[async_trait]
 pub trait HeldAnswers: Send + Sync {
-    /// Answers that are kept and not counted, oldest first, after the given one.
+    /// Answers that are kept and not counted, oldest first, after the given one: of requests that are rated, that are not, or both.
     async fn held_answers(
         &self,
         desk: DeskId,
+        rated: Option<bool>,
         after: Option<uuid::Uuid>,
         limit: i64,
     ) -> Result<Vec<(HeldAnswer, Request)>, StoreError>;
@@ -94,7 +95,9 @@ const LIST: Sql = Sql::both(concat!(
     "select p.id as reply_id, p.score as held_score, p.grade as held_grade, p.signs, p.raw, p.received_at, ",
     request_columns!(),
     " from replies p join requests on requests.desk_id = p.desk_id and requests.id = p.request_id \
-     where p.desk_id = $1 and p.id > $2 and p.grade in ('auto', 'suspect') and p.effect = 'nothing' order by p.id limit $3"
+     where p.desk_id = $1 and p.id > $2 and p.grade in ('auto', 'suspect') and p.effect = 'nothing' \
+     and cast($4 as bigint) in (-1, case when exists (select 1 from ratings g where g.desk_id = p.desk_id \
+     and g.request_id = p.request_id) then 1 else 0 end) order by p.id limit $3"
 ));
 const ONE: Sql = Sql::both(
     "select p.request_id, p.provider_id, p.id as reply_id, p.score as held_score, p.grade as held_grade, p.signs, p.raw, \
@@ -134,11 +137,17 @@ impl HeldAnswers for SqlStore {
     async fn held_answers(
         &self,
         desk: DeskId,
+        rated: Option<bool>,
         after: Option<uuid::Uuid>,
         limit: i64,
     ) -> Result<Vec<(HeldAnswer, Request)>, StoreError> {
         let after = after.unwrap_or(uuid::Uuid::nil());
-        let values = [Value::Id(desk.uuid()), Value::Id(after), Value::Int(limit)];
+        let values = [
+            Value::Id(desk.uuid()),
+            Value::Id(after),
+            Value::Int(limit),
+            Value::Int(rated.map_or(-1, i64::from)),
+        ];
         let rows = self.inner.database.rows(LIST, &values).await?;
         let read = |row: &Row| {
             let request = row::request(row, &self.inner.keys)?;
@@ -307,6 +316,7 @@ impl Inner {
         };
         self.log(tx, (desk, id), act, note).await?;
         self.emit_rated(tx, &request, kind, 0, Some((rating.score, 0)), note.at);
+        self.watch_noted(tx, &request, &rating, note.at).await?;
         Ok(Some(Noted { rating, request }))
     }
 

@@ -143,6 +143,8 @@ pub(super) struct Held {
     pub(super) listening: bool,
     pub(super) listen_until: Timestamp,
     pub(super) next_at: Timestamp,
+    /// It has no rating, and answers that are kept and not counted.
+    pub(super) machines_only: bool,
 }
 
 /// A locked request, with what was answered so far.
@@ -159,8 +161,9 @@ pub(super) struct Answered {
 impl Held {
     /// Enters `to` and notes when.
     pub(super) fn enter(&mut self, to: State, now: Timestamp) -> i64 {
-        let entered = self.request.state.entered_by(to);
         let history = &mut self.request.history;
+        let was_sent = history.sent_at.is_some();
+        let entered = self.request.state.entered_by(to, was_sent);
         match to {
             State::Scheduled => {}
             State::Sent => history.sent_at = Some(now),
@@ -208,6 +211,7 @@ impl Inner {
             listening: row.int("listening")? == 1,
             listen_until: Timestamp::from_millis(row.int("listen_until")?),
             next_at: Timestamp::from_millis(row.int("next_at")?),
+            machines_only: row.int("held_back")? == 1,
             request,
         })
     }

@@ -19,6 +19,7 @@ use crate::domain::request::{Channel, Request};
 use crate::domain::retention::Retention;
 use crate::domain::time::Timestamp;
 
+mod agents;
 mod erase;
 mod held;
 mod opt_outs;
@@ -279,6 +280,7 @@ pub(super) fn statements() -> Vec<(&'static str, super::dialect::Sql)> {
         held::STATEMENTS,
         erase::STATEMENTS,
         retain::STATEMENTS,
+        agents::STATEMENTS,
         reseal::STATEMENTS,
         sealed::STATEMENTS,
         walk::STATEMENTS,

@@ -171,7 +171,8 @@ impl Inner {
         let kept = if human {
             !(posted && effect == Effect::Nothing)
         } else {
-            self.hold(tx, &held.request, new, &effect).await?
+            self.hold(tx, &mut held, rating.is_some(), new, &effect)
+                .await?
         };
         if kept {
             self.keep_reply(tx, &held.request, &weighed, &effect);
@@ -314,8 +315,9 @@ impl Inner {
         tx.pending.ratings.push(owned(&values));
         tx.pending.answered.push(held.request.id.uuid());
         self.save(tx, held).await?;
+        let beside = self.held_no_more(tx, held).await?;
         let said = Said {
-            entered: entered | first_words("", comment),
+            entered: entered | beside | first_words("", comment),
             score: Some(score),
             elapsed_ms: Some(rating.elapsed_ms),
             words: comment,
@@ -375,7 +377,8 @@ impl Inner {
             words,
         };
         self.emit_said(tx, request, kind, said, now);
-        if changed {
+        // While it is taken out it is nobody's care; that is looked at when it is put back.
+        if changed && rating.excluded.is_none() {
             self.watch_low(tx, request, &rating, Some(was), low, now)
                 .await?;
         }

@@ -27,6 +27,7 @@ pub(super) const COLUMNS: [&str; NUMBERS] = [
     "expired",
     "cancelled",
     "failed",
+    "suppressed_later",
     "s1",
     "s2",
     "s3",
@@ -63,11 +64,12 @@ pub(super) const COLUMNS: [&str; NUMBERS] = [
     "t21",
 ];
 
-/// What a request has of every dimension, its time, and the grade of its first answer.
+/// What a request has of every dimension, its time, and the grade of its first answer. Agents of old ones are forgotten.
 macro_rules! place_columns {
     () => {
         "requests.id, requests.created_at, requests.channel, requests.team, requests.queue, requests.touchpoint, requests.phase, \
-         requests.language, case when requests.agent_id <> '' then requests.agent_id else requests.agent_name end as agent, \
+         requests.language, case when requests.created_at < (select d.agents_until from desks d where d.id = requests.desk_id) then '' \
+         when requests.agent_id <> '' then requests.agent_id else requests.agent_name end as agent, \
          requests.topic, requests.wording, case when g.first_grade <> '' then g.first_grade else coalesce(g.grade, '') end as grade"
     };
 }
@@ -98,17 +100,22 @@ macro_rules! places {
     };
 }
 
+/// Nobody forgets agents of these desks until the commit: what is about to be added would go to a sum that was taken apart.
+const KEEP: Sql = Sql::each(
+    "select id from desks where id in (select unhex(value) from json_each($1))",
+    "select id from desks where id in (select cast(unnest(cast($1 as text[])) as uuid)) for share",
+);
 const PLACES: Sql = Sql::each(
     places!("select unhex(value) from json_each($2)"),
     places!("select cast(unnest(cast($2 as text[])) as uuid)"),
 );
-const ADD: Insert = insert!(
+pub(super) const ADD: Insert = insert!(
     "insert into rollups (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, \
-     wording, reason, scheduled, suppressed, sent, delivered, reached, answered, expired, cancelled, failed, s1, s2, \
-     s3, s4, s5, by_channel, by_tap, by_auto, by_suspect, taken_out, suspect, comments, t0, t1, t2, t3, t4, t5, t6, \
+     wording, reason, scheduled, suppressed, sent, delivered, reached, answered, expired, cancelled, failed, \
+     suppressed_later, s1, s2, s3, s4, s5, by_channel, by_tap, by_auto, by_suspect, taken_out, suspect, comments, t0, t1, t2, t3, t4, t5, t6, \
      t7, t8, t9, t10, t11, t12, t13, t14, t15, t16, t17, t18, t19, t20, t21)",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
-     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "$1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], \
      $10::text[], $11::text[], $12::text[], $13::text[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], \
      $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[], \
@@ -116,14 +123,14 @@ const ADD: Insert = insert!(
      $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[], \
      $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[], $43::bigint[], $44::bigint[], $45::bigint[], \
      $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[], $50::bigint[], $51::bigint[], $52::bigint[], \
-     $53::bigint[], $54::bigint[], $55::bigint[], $56::bigint[]",
+     $53::bigint[], $54::bigint[], $55::bigint[], $56::bigint[], $57::bigint[]",
     "",
     " on conflict (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, wording, \
      reason) do update set scheduled = rollups.scheduled + excluded.scheduled, suppressed = rollups.suppressed + \
      excluded.suppressed, sent = rollups.sent + excluded.sent, delivered = rollups.delivered + excluded.delivered, \
      reached = rollups.reached + excluded.reached, answered = rollups.answered + excluded.answered, expired = \
      rollups.expired + excluded.expired, cancelled = rollups.cancelled + excluded.cancelled, failed = rollups.failed \
-     + excluded.failed, s1 = rollups.s1 + excluded.s1, s2 = rollups.s2 + excluded.s2, s3 = rollups.s3 + excluded.s3, \
+     + excluded.failed, suppressed_later = rollups.suppressed_later + excluded.suppressed_later, s1 = rollups.s1 + excluded.s1, s2 = rollups.s2 + excluded.s2, s3 = rollups.s3 + excluded.s3, \
      s4 = rollups.s4 + excluded.s4, s5 = rollups.s5 + excluded.s5, by_channel = rollups.by_channel + \
      excluded.by_channel, by_tap = rollups.by_tap + excluded.by_tap, by_auto = rollups.by_auto + excluded.by_auto, \
      by_suspect = rollups.by_suspect + excluded.by_suspect, taken_out = rollups.taken_out + excluded.taken_out, \
@@ -139,6 +146,7 @@ const ADD: Insert = insert!(
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("rollup.keep", KEEP),
     ("rollup.places", PLACES),
     ("rollup.add", ADD.one()),
     ("rollup.add_many", ADD.many()),
@@ -205,6 +213,9 @@ pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreErro
         let of_desk = requests.entry(event.id("desk_id")?).or_default();
         of_desk.push(event.id("request_id")?);
     }
+    let desks: Vec<String> = requests.keys().map(|id| id.simple().to_string()).collect();
+    let desks: Vec<&str> = desks.iter().map(String::as_str).collect();
+    tx.rows(KEEP, &[Value::Words(&desks)]).await?;
     let mut spots: BTreeMap<(Uuid, Uuid), Spot> = BTreeMap::new();
     for (desk, mut ids) in requests {
         ids.sort_unstable();

@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 
 use super::dialect::{Sql, Value};
+use super::lock::Held;
 use super::sql::Inner;
 use super::tx::Tx;
 use super::{NewReply, StoreError, Tap};
-use crate::domain::event::EventKind;
+use crate::domain::event::{EventKind, HELD_BACK};
 use crate::domain::follow_up::LowScores;
 use crate::domain::grade::AnswerSettings;
 use crate::domain::rating::{Grade, Rating, Score};
@@ -19,6 +20,8 @@ use crate::domain::view::ClientKey;
 /// Answers of machines that are kept for one request; what comes beyond is dropped.
 const HELD_MAX: i64 = 20;
 
+/// Whether all that is known of a request's answer is held back.
+const HOLD: Sql = Sql::both("update requests set held_back = $3 where desk_id = $1 and id = $2");
 const COUNT: Sql = Sql::both(
     "select cast(count(*) as bigint) as n from replies where desk_id = $1 and request_id = $2 \
      and grade in ('auto', 'suspect')",
@@ -29,8 +32,11 @@ const TAKE_RATING: Sql = Sql::both(
 );
 
 #[cfg(test)]
-pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("tapped.count", COUNT), ("tapped.take_rating", TAKE_RATING)];
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("tapped.hold", HOLD),
+    ("tapped.count", COUNT),
+    ("tapped.take_rating", TAKE_RATING),
+];
 
 /// A reply once it is known what the request has, who posted it, and what its desk says about such answers.
 pub(super) struct Weighed<'a> {
@@ -92,13 +98,15 @@ impl Inner {
     pub(super) async fn hold(
         &self,
         tx: &mut Tx,
-        request: &Request,
+        held: &mut Held,
+        rated: bool,
         new: &NewReply,
         effect: &Effect,
     ) -> Result<bool, StoreError> {
+        let request = &held.request;
         let keys = [Value::Id(request.desk.uuid()), Value::Id(request.id.uuid())];
-        let held = tx.row(COUNT, &keys).await?;
-        if held.map_or(Ok(0), |row| row.int("n"))? >= HELD_MAX {
+        let kept = tx.row(COUNT, &keys).await?;
+        if kept.map_or(Ok(0), |row| row.int("n"))? >= HELD_MAX {
             return Ok(false);
         }
         let kind = match new.reply.grade {
@@ -106,11 +114,36 @@ impl Inner {
             Grade::Suspect | Grade::Channel | Grade::Tap => EventKind::RatingSuspect,
         };
         if *effect == Effect::Nothing {
-            let rated = Score::try_from(score_of(&new.understood)).ok();
-            let rated = rated.map(|score| (score, 0));
-            self.emit_rated(tx, request, kind, 0, rated, new.reply.at);
+            let score = Score::try_from(score_of(&new.understood)).ok();
+            // However many machines answer, the customer is one.
+            let first = !rated && !held.machines_only;
+            if first {
+                tx.execute(HOLD, &[keys[0], keys[1], Value::Int(1)]).await?;
+                held.machines_only = true;
+            }
+            let entered = if first { HELD_BACK } else { 0 };
+            let answer = score.map(|score| (score, 0));
+            self.emit_rated(tx, &held.request, kind, entered, answer, new.reply.at);
         }
         Ok(true)
+    }
+
+    /// The request gets a rating. What is noted beside it if only held answers were known until now.
+    pub(super) async fn held_no_more(
+        &self,
+        tx: &mut Tx,
+        held: &mut Held,
+    ) -> Result<i64, StoreError> {
+        if !held.machines_only {
+            return Ok(0);
+        }
+        let keys = [
+            Value::Id(held.request.desk.uuid()),
+            Value::Id(held.request.id.uuid()),
+        ];
+        tx.execute(HOLD, &[keys[0], keys[1], Value::Int(0)]).await?;
+        held.machines_only = false;
+        Ok(HELD_BACK)
     }
 
     /// A person answers where nobody is known to have: from now on the rating is theirs.

@@ -215,3 +215,76 @@ story!(
         stage.finish().await;
     }
 );
+
+story!(
+    what_is_taken_out_needs_nobody,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        stage.ask("sms", ANA, "INC-1").await;
+        stage.deliver().await;
+        let say = async |words: &str| {
+            stage.pass(10);
+            let service = stage.service();
+            stage.twilio.text(&service, ANA, OUR_NUMBER, words).await;
+        };
+        say("1").await;
+        let rating = stage.api("/v1/ratings").await["items"][0]["id"].clone();
+        let act = async |act: &str| {
+            stage.pass(10);
+            let url = format!(
+                "{}/v1/ratings/{}/{act}",
+                stage.url,
+                rating.as_str().unwrap()
+            );
+            let headers = [("authorization", format!("Bearer {}", stage.key))];
+            let headers = headers
+                .each_ref()
+                .map(|(name, value)| (*name, value.as_str()));
+            let answer = http::post_json(&url, &headers, &json!({"reason": "a test"})).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        };
+        let states = async || {
+            let all = list(&stage, "").await;
+            let of = |one: &Value| (one["state"].clone(), one["closed_by"].clone());
+            all.iter().map(of).collect::<Vec<_>>()
+        };
+        let open = || (json!("open"), Value::Null);
+        let closed = |by: &str| (json!("closed"), json!(by));
+        assert_eq!(states().await, [open()]);
+        act("exclude").await;
+        assert_eq!(states().await, [closed("excluded")]);
+        assert_eq!(list(&stage, "?state=open").await.len(), 0);
+        // A correction of what does not count calls nobody.
+        say("2").await;
+        assert_eq!(states().await, [closed("excluded")]);
+        act("restore").await;
+        let low = list(&stage, "").await;
+        assert_eq!(states().await, [open()]);
+        assert_eq!(low[0]["score"], 2, "as it is by now");
+        assert_eq!(stage.database.number(LOW).await, 1, "the desk knows of it");
+        // Somebody has it, and has it again.
+        let id = low[0]["id"].as_str().unwrap();
+        let sam = json!({"owner": "Sam"});
+        post(&stage, &stage.key, &format!("{id}/take"), sam).await;
+        act("exclude").await;
+        act("restore").await;
+        assert_eq!(states().await, [(json!("taken"), Value::Null)]);
+        // It is good when it comes back, and stays closed; then low, and is opened anew.
+        act("exclude").await;
+        say("5").await;
+        act("restore").await;
+        assert_eq!(states().await, [closed("corrected")]);
+        act("exclude").await;
+        say("1").await;
+        act("restore").await;
+        assert_eq!(states().await, [closed("corrected"), open()]);
+        // What its owner closed stays so.
+        let last = list(&stage, "?state=open").await[0]["id"].clone();
+        let path = format!("{}/close", last.as_str().unwrap());
+        post(&stage, &stage.key, &path, json!({"note": "called"})).await;
+        act("exclude").await;
+        act("restore").await;
+        assert_eq!(states().await, [closed("corrected"), closed("owner")]);
+        stage.finish().await;
+    }
+);

@@ -161,7 +161,16 @@ story!(
             (refused.status, &refused.json()["code"]),
             (409, &json!("already_rated"))
         );
-        assert_eq!(held(&stage, "").await["items"].as_array().unwrap().len(), 1);
+        // Of a request that is rated the others are only listed for who asks.
+        for (query, n) in [
+            ("", 0),
+            ("?rated=no", 0),
+            ("?rated=yes", 1),
+            ("?rated=any", 1),
+        ] {
+            let list = held(&stage, query).await;
+            assert_eq!(list["items"].as_array().unwrap().len(), n, "{query}");
+        }
         assert_eq!(stage.ratings("email").await, [1, 1, 1]);
         let log = "select count(*) from rating_log where act = 'released' and actor = 'Kim' and reason = 'Ana called and said so'";
         assert_eq!(stage.database.number(log).await, 1);

@@ -37,6 +37,7 @@ mod events;
 mod exclude;
 mod export;
 mod faults;
+mod figures;
 mod follow_ups;
 mod held;
 mod hooks;

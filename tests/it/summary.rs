@@ -38,7 +38,7 @@ async fn refused(stage: &Stage, query: &str) -> Value {
     answer.json()
 }
 
-fn group<'a>(summary: &'a Value, by: &Value) -> &'a Value {
+pub(crate) fn group<'a>(summary: &'a Value, by: &Value) -> &'a Value {
     let mut groups = summary["groups"].as_array().unwrap().iter();
     groups
         .find(|group| group["by"] == *by)
@@ -176,6 +176,27 @@ story!(
             .api("/v1/summary/compare?agent=a-1&versus_agent=a-3")
             .await;
         assert_eq!(compared["difference"], Value::Null);
+        // The total of a team of one is that one; and a total less what is shown is what is hidden.
+        for (agent, team, count) in [("a-5", "alone", 3), ("a-6", "pair", 9), ("a-7", "pair", 2)] {
+            for _ in 0..count {
+                n += 1;
+                let about = json!({"agent": {"id": agent}, "team": team, "queue": agent});
+                chat(&stage, &format!("INC-{n}"), about, Some(4)).await;
+            }
+        }
+        for (query, shown) in [
+            ("group_by=agent&team=alone", false),
+            ("group_by=agent&team=pair", true),
+            ("group_by=queue&team=pair&agent=a-6", true),
+            ("group_by=queue&agent=a-7", false),
+            ("group_by=day&agent=a-6", true),
+            ("group_by=team", true),
+        ] {
+            let summary = stage.api(&format!("/v1/summary?{query}")).await;
+            let total = &summary["total"];
+            assert_eq!(total["ratings"].is_object(), shown, "{query}: {summary}");
+            assert_eq!(total["insufficient"], !shown, "{query}");
+        }
         stage.finish().await;
     }
 );
@@ -276,17 +297,82 @@ story!(
         assert_eq!(days(since).await, [(date("21"), 4), (date("22"), 2)]);
         let widened = stage.api(&format!("/v1/summary?{since}")).await;
         assert_eq!(widened["from"], "2026-11-21T20:00:00.000Z");
+        // Whatever else is named, in whatever zone, and no wider than half an hour.
+        for (grouping, choice) in [
+            ("day,agent", "queue=vpn"),
+            ("day,topic", "agent=a-1"),
+            ("day,language", "topic=mail"),
+            ("week,queue", "touchpoint=closed"),
+        ] {
+            let query = format!(
+                "group_by={grouping}&{choice}&timezone=Asia/Tokyo&from=2026-11-21T20:15:00Z"
+            );
+            let summary = stage.api(&format!("/v1/summary?{query}")).await;
+            assert_eq!(summary["from"], "2026-11-21T20:00:00.000Z", "{query}");
+        }
+        let late = "queue=vpn&agent=a-1&topic=mail&language=es";
+        for hour in 0..3 {
+            let about = json!({"agent": {"id": "a-1"}, "queue": "vpn", "topic": "mail", "contact": {"language": "es"}});
+            chat(&stage, &format!("LATE-{hour}"), about, Some(5)).await;
+            stage.pass(3600);
+        }
+        // They end at 06:00, 07:00 and 08:00 of UTC; it is midnight in Denver at 07:00.
+        for _ in 0..2 {
+            for (zone, from, groups) in [
+                ("America/Denver", "", vec![(date("21"), 1), (date("22"), 2)]),
+                (
+                    "America/Denver",
+                    "&from=2026-11-22T07:00:00Z",
+                    vec![(date("22"), 2)],
+                ),
+                (
+                    "Asia/Tokyo",
+                    "&to=2026-11-22T07:30:00Z",
+                    vec![(date("22"), 2)],
+                ),
+            ] {
+                let query = format!("group_by=day,agent&minimum=0&{late}&timezone={zone}{from}");
+                let summary = stage.api(&format!("/v1/summary?{query}")).await;
+                let days: Vec<_> = summary["groups"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|group| {
+                        let day = group["by"]["day"].as_str().unwrap().to_owned();
+                        (day, group["asked"]["answered"].as_i64().unwrap())
+                    })
+                    .collect();
+                assert_eq!(days, groups, "{query}");
+            }
+            while stage.app.journey.tidy().await.unwrap().1 > 0 {}
+        }
+        let fair = stage
+            .api("/v1/summary/agents?from=2026-11-21T20:15:00Z")
+            .await;
+        assert_eq!(fair["from"], "2026-11-21T20:00:00.000Z");
+        let sides = "from=2026-11-21T18:00:00Z&to=2026-11-21T20:30:00Z&versus_from=2026-11-21T20:30:00Z&versus_to=2026-11-22T00:00:00Z";
+        let compared = stage.api(&format!("/v1/summary/compare?{sides}")).await;
+        assert_eq!(compared["first"]["to"], "2026-11-21T20:30:00.000Z");
+        assert_eq!(compared["second"]["from"], "2026-11-21T20:30:00.000Z");
+        let n = |side: &str| compared[side]["ratings"]["n"].as_i64();
+        assert_eq!((n("first"), n("second")), (Some(3), Some(3)));
         for (query, field) in [
             ("?group_by=colour", "group_by"),
             ("?group_by=day,week", "group_by"),
             ("?group_by=team,team", "group_by"),
             ("?group_by=team,queue,phase,day", "group_by"),
             ("?timezone=Mars", "timezone"),
-            ("?group_by=agent,day&timezone=Asia/Tokyo", "timezone"),
             ("?from=yesterday", "from"),
             ("?minimum=-1", "minimum"),
             ("?team=%00", "team"),
             ("/compare?team=a", "versus_from"),
+            // These would count conversations on both sides.
+            ("/compare?channel=chat&versus_team=a", "versus_team"),
+            ("/compare?team=a&versus_team=a", "versus_team"),
+            (
+                "/compare?from=2026-11-21T18:00:00Z&to=2026-11-21T20:15:00Z&versus_from=2026-11-21T20:15:00Z&versus_to=2026-11-22T00:00:00Z",
+                "versus_from",
+            ),
             ("/compare?versus_team=a&group_by=team", "group_by"),
             ("/agents?group_by=team", "group_by"),
         ] {

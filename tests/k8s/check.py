@@ -38,6 +38,7 @@ METRICS = {
     "onefive_delivery_queue_seconds": set(),
     "onefive_held_answers_total": {"desk", "channel", "grade"},
     "onefive_rating_notes_total": {"desk", "channel", "act"},
+    "onefive_suppressed_later_total": {"desk", "channel"},
     # Each process.
     "onefive_http_requests_total": {"route", "method", "status"},
     "onefive_http_connections": set(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::interval::real;
-use crate::domain::event::{COMMENTED, EventKind};
+use crate::domain::event::{COMMENTED, EventKind, HELD_BACK, WAITED};
 use crate::domain::rating::Grade;
 use crate::domain::request::State;
 
@@ -20,14 +20,14 @@ pub const BINS: usize = TIMES.len() + 1;
 /// All grades in the order in which they are counted.
 pub const GRADES: [Grade; 4] = [Grade::Channel, Grade::Tap, Grade::Auto, Grade::Suspect];
 /// How many numbers a group is, in the order of [`Counts::numbers`].
-pub const NUMBERS: usize = 9 + 5 + 4 + 3 + BINS;
+pub const NUMBERS: usize = 9 + 1 + 5 + 4 + 3 + BINS;
 
 /// One event, as far as it is counted.
 #[derive(Debug, Clone)]
 pub struct Happened<'a> {
     /// What kind of change.
     pub kind: EventKind,
-    /// The states entered, as bits of [`State::bit`], and [`COMMENTED`].
+    /// The states entered, as bits of [`State::bit`], and what may stand beside them.
     pub entered: i64,
     /// Why it was not asked; empty if it was.
     pub reason: &'a str,
@@ -46,13 +46,15 @@ pub struct Happened<'a> {
 pub struct Counts {
     /// Requests that entered each state, in the order of [`State::ALL`].
     pub states: [i64; 9],
+    /// Requests that were scheduled, waited, and were then suppressed: they are in both of these states.
+    pub suppressed_later: i64,
     /// Ratings that count now, by score from 1 to 5.
     pub scores: [i64; 5],
     /// The same ratings by grade, in the order of [`GRADES`].
     pub grades: [i64; 4],
     /// Ratings that were excluded and not restored.
     pub excluded: i64,
-    /// Answers that no person is known to have given; kept, not counted.
+    /// Requests that have no rating, only answers that no person is known to have given; kept, not counted.
     pub suspect: i64,
     /// Answers that have words.
     pub comments: i64,
@@ -71,12 +73,15 @@ impl Counts {
         }
         if event.entered & State::Suppressed.bit() != 0 {
             counts.reasons.insert(event.reason.to_owned(), 1);
+            counts.suppressed_later = i64::from(event.entered & WAITED != 0);
         }
+        let held_back = i64::from(event.entered & HELD_BACK != 0);
         counts.comments = i64::from(event.entered & COMMENTED != 0);
         match event.kind {
             EventKind::RatingCreated => {
                 counts.stand(event, 1);
                 counts.times[bin(event.elapsed_ms)] = 1;
+                counts.suspect = -held_back;
             }
             EventKind::RatingChanged if place(event.before).is_some() => {
                 counts.score(event.before, -1);
@@ -91,7 +96,7 @@ impl Counts {
                 counts.stand(event, 1);
                 counts.excluded = -1;
             }
-            EventKind::RatingAuto | EventKind::RatingSuspect => counts.suspect = 1,
+            EventKind::RatingAuto | EventKind::RatingSuspect => counts.suspect = held_back,
             // Written out, so that a new kind is thought about.
             EventKind::RatingChanged
             | EventKind::RatingExcluded
@@ -159,6 +164,7 @@ impl Counts {
         let all = self
             .states
             .iter()
+            .chain([&self.suppressed_later])
             .chain(&self.scores)
             .chain(&self.grades)
             .chain([&self.excluded, &self.suspect, &self.comments])
@@ -175,6 +181,7 @@ impl Counts {
         let mut next = || all.next().unwrap_or_default();
         Self {
             states: std::array::from_fn(|_| next()),
+            suppressed_later: next(),
             scores: std::array::from_fn(|_| next()),
             grades: std::array::from_fn(|_| next()),
             excluded: next(),
@@ -191,9 +198,14 @@ impl Counts {
         at.map_or(0, |at| self.states[at])
     }
 
-    /// Conversations that the desk told of: asked about, or not.
+    /// Conversations that are asked about: it was decided to, and that stood when the ask was due.
+    pub fn requested(&self) -> i64 {
+        self.entered(State::Scheduled) - self.suppressed_later
+    }
+
+    /// Conversations that the desk told of: asked about, or not. As many as there are requests.
     pub fn triggers(&self) -> i64 {
-        self.entered(State::Scheduled) + self.entered(State::Suppressed)
+        self.requested() + self.entered(State::Suppressed)
     }
 
     /// Ratings that count.
@@ -319,6 +331,25 @@ mod tests {
     #[test]
     fn a_correction_of_what_does_not_count_moves_nothing() {
         assert!(Counts::of(&event(EventKind::RatingChanged, 4)).is_empty());
+    }
+
+    #[test]
+    fn an_ask_that_waited_in_vain_is_one_conversation() {
+        let scheduled = Happened {
+            entered: State::Scheduled.bit(),
+            ..event(EventKind::RequestScheduled, 0)
+        };
+        let suppressed = Happened {
+            entered: State::Suppressed.bit() | WAITED,
+            reason: "quiet_hours",
+            ..event(EventKind::RequestSuppressed, 0)
+        };
+        let waiting = sum(std::slice::from_ref(&scheduled));
+        assert_eq!((waiting.triggers(), waiting.requested()), (1, 1));
+        let all = sum(&[scheduled, suppressed]);
+        assert_eq!((all.triggers(), all.requested()), (1, 0));
+        assert_eq!(all.suppressed_later, 1);
+        assert_eq!(all.reasons["quiet_hours"], 1);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What a group's counts mean: shares with their intervals, three response rates by name, and bounds for those who said nothing.
 //!
 //! No number without what it rests on; "no ratings yet" is absent, never 0. Where a person could be recognised, too few answers
-//! are not shown at all.
+//! are not shown at all. That keeps an honest display from naming somebody by chance; it is no secrecy: whoever may ask for results
+//! may ask twice and subtract.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::counts::{Counts, GRADES};
+use super::evidence::{ByChannel, Evidence, Tells, together};
 use super::interval::{Estimate, Moments, newcombe, real, round, welch, wilson};
 use crate::domain::request::State;
 
@@ -25,19 +27,23 @@ pub struct Figures {
     /// The ratings; `null` if they are too few to be shown (see `insufficient`).
     #[schema(required)]
     pub ratings: Option<Ratings>,
-    /// There are too few ratings for what was asked to be shown.
+    /// There are too few ratings for what was asked to be shown. So that nobody is judged by a handful of answers; it keeps nothing
+    /// secret from who may read results: other questions about the same conversations can be subtracted from each other.
     pub insufficient: bool,
 }
 
-/// What became of conversations. Each number counts requests that entered the state, whatever came after.
+/// What became of conversations. Each number counts requests that entered the state, whatever came after; only those that were to be
+/// asked, waited, and were then suppressed are not among `requested` any more. So `requested` and `suppressed` make `triggers`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Asked {
     /// Conversations that the desk told of.
     pub triggers: i64,
     /// It was decided to ask.
     pub requested: i64,
-    /// It was decided not to ask.
+    /// It was decided not to ask, at once or later.
     pub suppressed: i64,
+    /// Those of them that were to be asked, waited (for the end of quiet hours, or for `delay_seconds`), and then were not.
+    pub suppressed_later: i64,
     /// The same by reason.
     pub suppressed_by: BTreeMap<String, i64>,
     /// The provider took it.
@@ -56,18 +62,45 @@ pub struct Asked {
     pub failed: i64,
 }
 
-/// Response rates in percent, with Wilson 95 % intervals; `null` where nothing was asked.
+/// Response rates in percent, with Wilson 95 % intervals; `null` where nothing was asked, or where nothing tells (see `left_out`).
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Response {
     /// Answered of all that it was decided to ask.
     #[schema(required)]
-    pub of_requested: Option<Estimate>,
-    /// Answered of all that arrived.
+    pub of_requested: Option<Rate>,
+    /// Answered of all that arrived, in channels that tell so.
     #[schema(required)]
-    pub of_delivered: Option<Estimate>,
-    /// Answered of all that had it in front of them.
+    pub of_delivered: Option<Rate>,
+    /// Answered of all that had it in front of them, in channels that tell so.
     #[schema(required)]
-    pub of_reached: Option<Estimate>,
+    pub of_reached: Option<Rate>,
+    /// By rate, the channels that are left out of it, because there an ask is known to have arrived, or to have been in front of the
+    /// contact, only by its answer: everybody of whom that is known has answered.
+    #[schema(value_type = BTreeMap<String, Vec<String>>)]
+    pub left_out: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// A response rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Rate {
+    /// In percent, with its interval.
+    #[serde(flatten)]
+    pub share: Estimate,
+    /// How many answered, in the channels that this rate is about.
+    pub answered: i64,
+    /// Of how many.
+    pub of: i64,
+}
+
+impl Rate {
+    fn of(answered: i64, of: i64) -> Option<Self> {
+        let share = percent(answered, of)?;
+        Some(Self {
+            share,
+            answered,
+            of,
+        })
+    }
 }
 
 /// Ratings that count: neither excluded nor held as a machine's.
@@ -83,7 +116,8 @@ pub struct Ratings {
     /// Share of 1 and 2 in percent, likewise.
     #[schema(required)]
     pub dsat: Option<Estimate>,
-    /// The mean, with an interval by Student's t; without one if fewer than two ratings or all are the same.
+    /// The mean, with an interval by Student's t that ends where the scale does; without one if fewer than two ratings or all are the
+    /// same.
     #[schema(required)]
     pub mean: Option<Estimate>,
     /// What CSAT and mean would be had everybody answered who was asked.
@@ -101,7 +135,8 @@ pub struct Ratings {
     pub grades: BTreeMap<&'static str, i64>,
     /// Taken out of the scores by a manager.
     pub excluded: i64,
-    /// Answers that no person is known to have given; kept, not counted.
+    /// Requests that have no rating, only answers that no person is known to have given; kept, not counted. Each counts once, however
+    /// many such answers it has, and no more once it is rated or one of them is released.
     pub suspect: i64,
 }
 
@@ -139,30 +174,55 @@ fn percent(hits: i64, n: i64) -> Option<Estimate> {
 
 impl Figures {
     /// The figures of a group. With `hidden` no ratings are shown, only what was asked.
-    pub fn of(counts: &Counts, hidden: bool) -> Self {
+    pub fn of(channels: &ByChannel, evidence: &Evidence, hidden: bool) -> Self {
+        let counts = &together(channels);
         let entered = |state| counts.entered(state);
-        let answered = entered(State::Answered);
         Self {
             asked: Asked {
                 triggers: counts.triggers(),
-                requested: entered(State::Scheduled),
+                requested: counts.requested(),
                 suppressed: entered(State::Suppressed),
+                suppressed_later: counts.suppressed_later,
                 suppressed_by: counts.reasons.clone(),
                 sent: entered(State::Sent),
                 delivered: entered(State::Delivered),
                 reached: entered(State::Reached),
-                answered,
+                answered: entered(State::Answered),
                 expired: entered(State::Expired),
                 cancelled: entered(State::Cancelled),
                 failed: entered(State::Failed),
             },
-            response: Response {
-                of_requested: percent(answered, entered(State::Scheduled)),
-                of_delivered: percent(answered, entered(State::Delivered)),
-                of_reached: percent(answered, entered(State::Reached)),
-            },
+            response: Response::of(channels, evidence),
             ratings: (!hidden).then(|| Ratings::of(counts)),
             insufficient: hidden,
+        }
+    }
+}
+
+impl Response {
+    fn of(channels: &ByChannel, evidence: &Evidence) -> Self {
+        let mut left_out = BTreeMap::new();
+        let mut rate = |name, of: State, tells: fn(Tells) -> bool| {
+            let (mut answered, mut all) = (0, 0);
+            for (channel, counts) in channels {
+                if tells(evidence.of_channel(channel)) {
+                    answered += counts.entered(State::Answered);
+                    all += counts.entered(of);
+                } else if counts.requested() > 0 {
+                    let others: &mut Vec<String> = left_out.entry(name).or_default();
+                    others.push(channel.clone());
+                }
+            }
+            Rate::of(answered, all)
+        };
+        let of_delivered = rate("of_delivered", State::Delivered, |tells| tells.delivered);
+        let of_reached = rate("of_reached", State::Reached, |tells| tells.reached);
+        let counts = together(channels);
+        Self {
+            of_requested: Rate::of(counts.entered(State::Answered), counts.requested()),
+            of_delivered,
+            of_reached,
+            left_out,
         }
     }
 }
@@ -178,7 +238,7 @@ impl Ratings {
             counts: names.into_iter().zip(counts.scores).collect(),
             csat: percent(counts.satisfied(), n),
             dsat: percent(counts.dissatisfied(), n),
-            mean: moments.map(|moments| moments.interval().rounded(3)),
+            mean: moments.map(|moments| moments.interval().within(1.0, 5.0).rounded(3)),
             bounds: moments.map(|moments| bounds(counts, moments)),
             median_seconds: counts.median().map(|median| MedianSeconds {
                 value: round(median.value, 1),
@@ -244,7 +304,8 @@ pub fn hidden(groups: &[&Counts], minimum: i64) -> Vec<bool> {
 pub struct Difference {
     /// Of CSAT in percentage points, with Newcombe's 95 % interval.
     pub csat: Estimate,
-    /// Of the means, with Welch's 95 % interval; without one if either has fewer than two ratings.
+    /// Of the means, with Welch's 95 % interval, which ends at what is possible (4 points); without one if either has fewer than two
+    /// ratings.
     pub mean: Estimate,
     /// Whether the interval of CSAT leaves out "no difference".
     pub beyond_chance: bool,
@@ -259,7 +320,8 @@ impl Difference {
             (first.satisfied(), first.n()),
             (second.satisfied(), second.n()),
         )?;
-        let mean = welch(Moments::of(&first.scores)?, Moments::of(&second.scores)?).rounded(3);
+        let mean = welch(Moments::of(&first.scores)?, Moments::of(&second.scores)?);
+        let mean = mean.within(-4.0, 4.0).rounded(3);
         let csat = exact.times(100.0).rounded(2);
         Some(Self {
             csat,
@@ -316,9 +378,53 @@ mod tests {
         counts
     }
 
+    fn evidence() -> Evidence {
+        let tells = |delivered, reached| Tells { delivered, reached };
+        Evidence::of([
+            ("chat", tells(true, true)),
+            ("sms", tells(true, false)),
+            ("email", tells(false, false)),
+        ])
+    }
+
+    fn in_channel(channel: &str, counts: Counts) -> ByChannel {
+        ByChannel::from([(channel.to_owned(), counts)])
+    }
+
+    #[test]
+    fn what_only_an_answer_proves_is_no_rate() {
+        let mut sms = rated([0, 0, 0, 0, 5]);
+        sms.states[State::Reached as usize] = 5;
+        let figures = Figures::of(&in_channel("sms", sms.clone()), &evidence(), false);
+        assert_eq!(figures.response.of_reached, None);
+        assert_eq!(figures.response.left_out["of_reached"], ["sms"]);
+        assert!((figures.response.of_delivered.unwrap().share.value - 50.0).abs() < 1e-9);
+        // In a total such a channel is left out, so it moves nothing.
+        let mut all = in_channel("sms", sms.clone());
+        all.insert("email".to_owned(), sms);
+        all.insert("chat".to_owned(), rated([0, 0, 0, 0, 4]));
+        let figures = Figures::of(&all, &evidence(), false);
+        assert_eq!(figures.asked.reached, 18);
+        assert!((figures.response.of_reached.unwrap().share.value - 50.0).abs() < 1e-9);
+        assert_eq!(figures.response.left_out["of_reached"], ["email", "sms"]);
+        assert_eq!(figures.response.left_out["of_delivered"], ["email"]);
+    }
+
+    #[test]
+    fn an_interval_ends_where_the_scale_does() {
+        let (low, high) = (rated([0, 0, 0, 1, 1]), rated([1, 1, 0, 0, 0]));
+        let ratings = Figures::of(&in_channel("chat", low.clone()), &evidence(), false);
+        let mean = ratings.ratings.unwrap().mean.unwrap();
+        assert_eq!((mean.low, mean.high), (Some(1.0), Some(5.0)));
+        let difference = Difference::of(&low, &high).unwrap().mean;
+        assert_eq!(difference.high, Some(4.0));
+        assert!(difference.low.unwrap() >= -4.0);
+    }
+
     #[test]
     fn no_ratings_yet_is_absent_and_not_zero() {
-        let figures = serde_json::to_value(Figures::of(&Counts::default(), false)).unwrap();
+        let nothing = Figures::of(&ByChannel::default(), &evidence(), false);
+        let figures = serde_json::to_value(nothing).unwrap();
         for path in [
             "/ratings/csat",
             "/ratings/dsat",
@@ -337,13 +443,15 @@ mod tests {
 
     #[test]
     fn those_who_say_nothing_could_move_it_so_far() {
-        let figures = Figures::of(&rated([1, 1, 1, 3, 4]), false);
+        let counts = in_channel("chat", rated([1, 1, 1, 3, 4]));
+        let figures = Figures::of(&counts, &evidence(), false);
         let ratings = figures.ratings.unwrap();
         let bounds = ratings.bounds.unwrap();
         assert_eq!(bounds.silent, 10);
         assert!((bounds.csat_if_unhappy, bounds.csat_if_happy) == (35.0, 85.0));
         assert!((bounds.mean_if_unhappy, bounds.mean_if_happy) == (2.4, 4.4));
-        let shares = [ratings.csat, ratings.dsat, figures.response.of_delivered];
+        let delivered = figures.response.of_delivered.map(|rate| rate.share);
+        let shares = [ratings.csat, ratings.dsat, delivered];
         for (share, value) in shares.into_iter().zip([70.0, 20.0, 50.0]) {
             assert!((share.unwrap().value - value).abs() < 1e-9);
         }

@@ -4,6 +4,9 @@
 //! question is answered from the first that knows what it asks for.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+
+use jiff::tz::TimeZone;
 
 use crate::domain::time::Timestamp;
 
@@ -95,21 +98,21 @@ const fn level(code: i64, span_ms: i64, dimensions: u16) -> Level {
 }
 
 /// Every level, from coarse to fine. All but the last are as large as the desk's own organisation allows and do not grow with the
-/// traffic beyond that.
+/// traffic beyond that; the last has at most one row for each request, or a few where it is suppressed.
 pub const LEVELS: [Level; 8] = [
     // What a board shows all day.
     level(1, DAY_MS, BOARD),
-    // The days of other time zones.
+    // The days of other time zones, and parts of days: without a choice, and with what a board can choose.
     level(2, SLOT_MS, CHANNEL_TEAM),
-    level(3, SLOT_MS, BOARD),
+    level(3, SLOT_MS, BOARD | Dimension::Queue.bit()),
     level(4, DAY_MS, COARSE),
     level(5, DAY_MS, CHANNEL_TEAM | Dimension::Agent.bit()),
     level(6, DAY_MS, CHANNEL_TEAM | Dimension::Topic.bit()),
     level(7, DAY_MS, COARSE | Dimension::Agent.bit()),
-    // Nearly one for each request where topics are many: whatever else is asked.
+    // Nearly one for each request where topics are many: whatever else is asked, in whatever time zone.
     level(
         8,
-        DAY_MS,
+        SLOT_MS,
         COARSE | Dimension::Agent.bit() | Dimension::Topic.bit() | Dimension::Wording.bit(),
     ),
 ];
@@ -119,11 +122,16 @@ impl Level {
     pub fn key(&self, created_at: i64, place: &Place) -> (i64, Place) {
         let mut kept = Place::default();
         for dimension in Dimension::ALL {
-            if self.dimensions & dimension.bit() != 0 {
+            if self.knows(dimension) {
                 kept[dimension.place()].clone_from(&place[dimension.place()]);
             }
         }
         (created_at - created_at.rem_euclid(self.span_ms), kept)
+    }
+
+    /// Whether its sums are divided by this.
+    pub const fn knows(&self, dimension: Dimension) -> bool {
+        self.dimensions & dimension.bit() != 0
     }
 
     /// The first level of this length that knows all of these.
@@ -139,7 +147,7 @@ impl Level {
 pub struct Question {
     /// By what it is grouped; at most [`GROUPINGS_MAX`] together with `slots`.
     pub by: Vec<Dimension>,
-    /// Whether it is grouped by time as well, and the groups' borders may be no days of UTC.
+    /// Whether it is grouped by time as well.
     pub slots: Slots,
     /// What it is limited to.
     pub only: BTreeMap<Dimension, String>,
@@ -149,16 +157,77 @@ pub struct Question {
     pub to: Option<Timestamp>,
 }
 
-/// How the answer is divided in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How the answer is divided in time. A group is named by its first day, counted from 1970-01-01.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Slots {
     /// Not at all.
     #[default]
     None,
-    /// By days of UTC.
-    Days,
-    /// By half hours, to be put together to somebody's days.
-    Halves,
+    /// By the days of a time zone.
+    Days(TimeZone),
+    /// By its weeks, from Monday to Sunday.
+    Weeks(TimeZone),
+}
+
+/// Days of a week.
+const WEEK: i64 = 7;
+/// 1970-01-01 was a Thursday.
+const AFTER_MONDAY: i64 = 3;
+
+impl Slots {
+    /// The length of a group, in milliseconds; longer than all time if it is not divided.
+    pub const fn length_ms(&self) -> i64 {
+        match self {
+            Self::None => i64::MAX,
+            Self::Days(_) => DAY_MS,
+            Self::Weeks(_) => WEEK * DAY_MS,
+        }
+    }
+
+    /// The first day of the group with this number: how many lengths lie between the zone's own 1970 and it.
+    pub const fn first_day(&self, number: i64) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Days(_) => number,
+            Self::Weeks(_) => number * WEEK - AFTER_MONDAY,
+        }
+    }
+
+    /// The first day of the group that an instant belongs to. As exact as what is kept, so that it does not change with folding.
+    pub fn day_of(&self, at: i64) -> i64 {
+        let slot = at - at.rem_euclid(SLOT_MS);
+        let number = (slot + self.shift_ms(slot)).div_euclid(self.length_ms());
+        self.first_day(number)
+    }
+
+    /// What has to be added to an instant so that groups begin at multiples of their length.
+    fn shift_ms(&self, at: i64) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Days(zone) => offset_ms(zone, at),
+            Self::Weeks(zone) => offset_ms(zone, at) + AFTER_MONDAY * DAY_MS,
+        }
+    }
+
+    const fn zone(&self) -> Option<&TimeZone> {
+        match self {
+            Self::None => None,
+            Self::Days(zone) | Self::Weeks(zone) => Some(zone),
+        }
+    }
+}
+
+/// How far a zone's clocks are ahead of UTC.
+fn offset_ms(zone: &TimeZone, at: i64) -> i64 {
+    jiff::Timestamp::from_millisecond(at)
+        .map_or(0, |at| i64::from(zone.to_offset(at).seconds()) * 1000)
+}
+
+/// When a zone's clocks are next changed.
+fn next_change(zone: &TimeZone, at: i64) -> Option<i64> {
+    let at = jiff::Timestamp::from_millisecond(at).ok()?;
+    let change = zone.following(at).next()?;
+    Some(change.timestamp().as_millisecond())
 }
 
 /// A part of the kept sums.
@@ -170,11 +239,9 @@ pub struct Stretch {
     pub from: i64,
     /// Up to this instant.
     pub to: i64,
+    /// What has to be added to an instant here, so that its groups in time begin at multiples of [`Slots::length_ms`].
+    pub shift: i64,
 }
-
-/// The question cannot be answered from what is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DaysOnly;
 
 impl Question {
     /// Whether an answer would be about single agents.
@@ -187,60 +254,70 @@ impl Question {
         all.fold(0, |set, dimension| set | dimension.bit())
     }
 
-    /// Widens the time to what sums are kept by: half hours as long as nothing but channel, team, touchpoint and phase is named,
-    /// otherwise whole days of UTC.
+    /// Widens the time to what sums are kept by: half hours.
     pub fn widen(&mut self) {
-        let halves = Level::knowing(self.dimensions(), SLOT_MS).is_some();
-        let step = if halves { SLOT_MS } else { DAY_MS };
         let down = |at: Timestamp| {
             let ms = at.as_millis();
-            Timestamp::from_millis(ms - ms.rem_euclid(step))
+            Timestamp::from_millis(ms - ms.rem_euclid(SLOT_MS))
         };
         self.from = self.from.map(down);
-        self.to = self.to.map(|to| down(to.plus_millis(step - 1)));
+        self.to = self.to.map(|to| down(to.plus_millis(SLOT_MS - 1)));
     }
 
-    /// Where the answer lies, at most three parts: half hours up to the first day's border, days, half hours again. The time must have
-    /// been widened.
-    pub fn stretches(&self) -> Result<Vec<Stretch>, DaysOnly> {
-        let (from, to) = (
-            self.from.map_or(i64::MIN, Timestamp::as_millis),
-            self.to.map_or(i64::MAX, Timestamp::as_millis),
-        );
-        let halves = Level::knowing(self.dimensions(), SLOT_MS);
+    /// Where the answer lies. The time must have been widened; `kept` is the time of which anything is kept, on borders of half
+    /// hours. Whole days of UTC are read as such where the answer's groups end with them, half hours elsewhere.
+    pub fn stretches(&self, kept: Range<i64>) -> Vec<Stretch> {
+        let from = self.from.map_or(i64::MIN, Timestamp::as_millis);
+        let to = self.to.map_or(i64::MAX, Timestamp::as_millis);
         let mut parts = Vec::new();
-        let mut put = |level: Option<Level>, from: i64, to: i64| match level {
-            _ if from >= to => Ok(()),
-            Some(level) => {
-                let level = level.code;
-                parts.push(Stretch { level, from, to });
-                Ok(())
+        let Some(zone) = self.slots.zone() else {
+            self.split(&mut parts, from..to, 0);
+            return parts;
+        };
+        let (mut begin, to) = (from.max(kept.start), to.min(kept.end));
+        while begin < to {
+            // A group's place is plain arithmetic for as long as nobody changes the clocks.
+            let change = next_change(zone, begin).map_or(to, |at| {
+                let slots = at.saturating_add(SLOT_MS - 1).div_euclid(SLOT_MS);
+                slots.saturating_mul(SLOT_MS)
+            });
+            let end = change.max(begin + SLOT_MS).min(to);
+            let shift = self.slots.shift_ms(begin);
+            if offset_ms(zone, begin) == 0 {
+                self.split(&mut parts, begin..end, shift);
+            } else {
+                put(&mut parts, self.halves(), begin..end, shift);
             }
-            None => Err(DaysOnly),
-        };
-        if self.slots == Slots::Halves {
-            put(halves, from, to)?;
-            return Ok(parts);
+            begin = end;
         }
-        let first = match self.from {
-            Some(_) => from
-                .saturating_add(DAY_MS - 1)
-                .div_euclid(DAY_MS)
-                .saturating_mul(DAY_MS),
-            None => from,
+        parts
+    }
+
+    /// Half hours up to the first day's border, days, half hours again.
+    fn split(&self, parts: &mut Vec<Stretch>, time: Range<i64>, shift: i64) {
+        let (from, to) = (time.start, time.end);
+        let up = |at: i64| {
+            let days = at.saturating_add(DAY_MS - 1).div_euclid(DAY_MS);
+            days.saturating_mul(DAY_MS)
         };
-        let last = match self.to {
-            Some(_) => to - to.rem_euclid(DAY_MS),
-            None => to,
+        let first = if from == i64::MIN { from } else { up(from) };
+        let last = if to == i64::MAX {
+            to
+        } else {
+            to - to.rem_euclid(DAY_MS)
         };
         if first > last {
-            put(halves, from, to)?;
+            put(parts, self.halves(), time, shift);
         } else {
-            put(halves, from, first)?;
-            put(Level::knowing(self.dimensions(), DAY_MS), first, last)?;
-            put(halves, last, to)?;
+            let days = Level::knowing(self.dimensions(), DAY_MS).unwrap_or_else(|| self.halves());
+            put(parts, self.halves(), from..first, shift);
+            put(parts, days, first..last, shift);
+            put(parts, self.halves(), last..to, shift);
         }
-        Ok(parts)
+    }
+
+    fn halves(&self) -> Level {
+        Level::knowing(self.dimensions(), SLOT_MS).unwrap_or(LEVELS[LEVELS.len() - 1])
     }
 
     /// Whether a request belongs to the answer.
@@ -254,9 +331,22 @@ impl Question {
     }
 }
 
+fn put(parts: &mut Vec<Stretch>, level: Level, time: Range<i64>, shift: i64) {
+    if time.start < time.end {
+        parts.push(Stretch {
+            level: level.code,
+            from: time.start,
+            to: time.end,
+            shift,
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL_TIME: Range<i64> = 0..100_000 * DAY_MS;
 
     fn question(from: i64, to: i64) -> Question {
         Question {
@@ -278,7 +368,7 @@ mod tests {
             (DAY_MS, DAY_MS),
         ] {
             let mut at = from;
-            for part in question(from, to).stretches().unwrap() {
+            for part in question(from, to).stretches(ALL_TIME) {
                 assert_eq!(part.from, at);
                 let level = LEVELS.iter().find(|level| level.code == part.level);
                 let span = level.unwrap().span_ms;
@@ -290,27 +380,84 @@ mod tests {
             }
             assert_eq!(at, to);
         }
-        let open = Question::default().stretches().unwrap();
+        let open = Question::default().stretches(ALL_TIME);
         assert_eq!(open.len(), 1);
         assert_eq!((open[0].from, open[0].to), (i64::MIN, i64::MAX));
     }
 
     #[test]
-    fn agents_are_asked_about_by_whole_days() {
-        let mut question = question(DAY_MS + 5, DAY_MS + 7);
+    fn parts_of_days_are_known_for_everything() {
+        let mut question = question(DAY_MS + 5, 3 * DAY_MS + 7);
         question.by.push(Dimension::Agent);
-        assert_eq!(question.stretches(), Err(DaysOnly));
         question.widen();
-        let part = Stretch {
-            level: 5,
-            from: DAY_MS,
-            to: 2 * DAY_MS,
+        let levels = |question: &Question| {
+            let parts = question.stretches(ALL_TIME);
+            parts
+                .into_iter()
+                .map(|part| (part.level, part.from, part.to))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(question.stretches(), Ok(vec![part]));
-        question.only.insert(Dimension::Topic, "vpn".to_owned());
-        assert_eq!(question.stretches().unwrap()[0].level, 8);
-        question.slots = Slots::Halves;
-        assert_eq!(question.stretches(), Err(DaysOnly));
+        let end = 3 * DAY_MS + SLOT_MS;
+        let parts = [(5, DAY_MS, 3 * DAY_MS), (8, 3 * DAY_MS, end)];
+        assert_eq!(levels(&question), parts);
+        question.only.insert(Dimension::Wording, "b".to_owned());
+        assert_eq!(levels(&question)[0].0, 8, "no day knows of wordings");
+        for dimension in Dimension::ALL {
+            let question = Question {
+                by: vec![dimension],
+                slots: Slots::Days(TimeZone::get("Asia/Kolkata").unwrap()),
+                ..question.clone()
+            };
+            let mut at = question.from.unwrap().as_millis();
+            for part in question.stretches(ALL_TIME) {
+                let level = LEVELS.iter().find(|level| level.code == part.level);
+                assert_eq!(level.unwrap().span_ms, SLOT_MS);
+                assert_eq!(part.from, at);
+                at = part.to;
+            }
+            assert_eq!(at, end);
+        }
+    }
+
+    #[test]
+    fn a_day_is_the_same_by_arithmetic_and_by_the_calendar() {
+        // Over a change of summer time in each of these, and the midnight of a leap year's end.
+        let from = 1_709_164_800_000 - 5 * SLOT_MS;
+        for zone in [
+            "UTC",
+            "America/New_York",
+            "Europe/Madrid",
+            "Asia/Kolkata",
+            "Australia/Lord_Howe",
+            "Pacific/Auckland",
+            "America/St_Johns",
+        ] {
+            let zone = TimeZone::get(zone).unwrap();
+            for slots in [Slots::Days(zone.clone()), Slots::Weeks(zone.clone())] {
+                let mut question = question(from, from + 320 * DAY_MS);
+                question.slots = slots.clone();
+                let mut at = from;
+                for part in question.stretches(ALL_TIME) {
+                    assert_eq!(part.from, at);
+                    while at < part.to {
+                        let number = (at + part.shift).div_euclid(slots.length_ms());
+                        assert_eq!(slots.first_day(number), slots.day_of(at));
+                        let date = zone
+                            .to_datetime(jiff::Timestamp::from_millisecond(at).unwrap())
+                            .date();
+                        let back = match slots {
+                            Slots::Weeks(_) => i64::from(date.weekday().to_monday_zero_offset()),
+                            Slots::None | Slots::Days(_) => 0,
+                        };
+                        let epoch = jiff::civil::date(1970, 1, 1);
+                        let days = i64::from(epoch.until(date).unwrap().get_days());
+                        assert_eq!(slots.day_of(at), days - back, "{zone:?} {at}");
+                        at += SLOT_MS;
+                    }
+                }
+                assert_eq!(at, from + 320 * DAY_MS);
+            }
+        }
     }
 
     #[test]
@@ -318,7 +465,7 @@ mod tests {
         for (at, dimension) in Dimension::ALL.into_iter().enumerate() {
             assert_eq!(Dimension::parse(dimension.as_str()), Some(dimension));
             assert_eq!(dimension.place(), at);
-            assert!(Level::knowing(dimension.bit(), DAY_MS).is_some());
+            assert!(Level::knowing(dimension.bit(), SLOT_MS).is_some());
         }
     }
 }

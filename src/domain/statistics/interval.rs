@@ -56,6 +56,18 @@ impl Estimate {
         }
     }
 
+    /// The same with an interval that goes no farther than what is possible. Student's t and Welch's interval know nothing of a
+    /// scale's ends.
+    #[must_use]
+    pub fn within(self, lowest: f64, highest: f64) -> Self {
+        let clip = |end: f64| end.clamp(lowest, highest);
+        Self {
+            value: self.value,
+            low: self.low.map(clip),
+            high: self.high.map(clip),
+        }
+    }
+
     /// Whether the interval lies on one side of zero.
     pub fn excludes_zero(self) -> bool {
         self.low.is_some_and(|low| low > 0.0) || self.high.is_some_and(|high| high < 0.0)
@@ -272,6 +284,8 @@ mod tests {
         // 4 and 5: t(1) is 12.706, s is 0.7071.
         let two = Moments::of(&[0, 0, 0, 1, 1]).unwrap().interval();
         assert!(near(two.value, 4.5) && near(two.low.unwrap(), 4.5 - 6.3531));
+        let possible = two.within(1.0, 5.0);
+        assert_eq!((possible.low, possible.high), (Some(1.0), Some(5.0)));
     }
 
     #[test]

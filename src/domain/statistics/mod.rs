@@ -1,6 +1,7 @@
 //! What the events add up to, and what may be concluded from it.
 
 pub mod counts;
+pub mod evidence;
 pub mod figures;
 pub mod grouping;
 pub mod interval;

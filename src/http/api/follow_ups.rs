@@ -66,7 +66,8 @@ pub(super) struct FollowUpView {
     /// What came of it.
     #[serde(skip_serializing_if = "String::is_empty")]
     close_note: String,
-    /// Why it is closed: `owner`, or `corrected` by the customer.
+    /// Why it is closed: by its `owner`, `corrected` by the customer, or because a manager `excluded` the rating. The last is open
+    /// again once the rating is restored.
     #[serde(skip_serializing_if = "String::is_empty")]
     closed_by: String,
     /// When the low score came.

@@ -71,6 +71,9 @@ pub(super) struct Wanted {
     cursor: Option<String>,
     /// Entries on the page: 1 to 200, 50 if not given.
     limit: Option<String>,
+    /// `no` (if not given): only answers to requests that have no rating; `yes`: only those to requests that were rated all the same;
+    /// `any`: all.
+    rated: Option<String>,
 }
 
 /// An answer that is kept and not counted.
@@ -113,6 +116,8 @@ pub(super) struct HeldPage {
 }
 
 /// Answers that are kept and not counted, oldest first
+///
+/// Those of requests that a person rated all the same are only listed with `rated`.
 #[utoipa::path(
     get, path = "/v1/held-answers", tag = "ratings", params(Wanted),
     responses(
@@ -133,8 +138,14 @@ pub(super) async fn list(
         wanted.map_err(|error| Problem::new("invalid_parameter", error.body_text()))?;
     let limit = limit(wanted.limit.as_deref())?;
     let after = cursor(wanted.cursor.as_deref())?;
+    let rated = match wanted.rated.as_deref() {
+        None | Some("" | "no") => Some(false),
+        Some("yes") => Some(true),
+        Some("any") => None,
+        Some(_) => return Err(Problem::parameter("rated", "must be no, yes or any")),
+    };
     let store = &doors.journey.store;
-    let mut held = store.held_answers(desk.id, after, limit + 1).await?;
+    let mut held = store.held_answers(desk.id, rated, after, limit + 1).await?;
     let next = next(&mut held, limit, |(answer, _)| answer.id.uuid().simple());
     let view =
         |(answer, request): (crate::store::HeldAnswer, crate::domain::request::Request)| HeldView {

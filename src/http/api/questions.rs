@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -21,14 +20,16 @@ pub(super) struct Limits {
     /// Up to three of `channel`, `team`, `queue`, `agent`, `touchpoint`, `phase`, `topic`, `language`, `wording`, `week`, `day`,
     /// with commas between them. `week` and `day` exclude each other.
     group_by: Option<String>,
-    /// Only conversations that ended at or after this instant (RFC 3339); widened to the half hour, or to the day of UTC where
-    /// anything but channel, team, touchpoint and phase is named.
+    /// Only conversations that ended at or after this instant (RFC 3339); widened to the half hour.
     from: Option<String>,
     /// Only conversations that ended before this instant (RFC 3339); widened likewise.
     to: Option<String>,
-    /// The time zone of `day` and `week`, such as `America/New_York`; UTC if not given.
+    /// The time zone of `day` and `week`, such as `America/New_York`; UTC if not given. Half hours of UTC are the finest that is kept: in
+    /// the three zones whose midnight is not on one (Nepal, Chatham, Eucla) the quarter of an hour after it counts to the day before.
     timezone: Option<String>,
-    /// Show no ratings of a group that has fewer than this. What names an agent is never shown for fewer than 5.
+    /// Show no ratings of a group that has fewer than this. What names an agent is not shown for fewer than 5, and neither is a total
+    /// that would tell what is left out. So that nobody is judged by a handful of answers; it keeps nothing secret: whoever may read
+    /// results can ask twice and subtract.
     minimum: Option<String>,
     /// Only this channel.
     channel: Option<String>,
@@ -98,7 +99,6 @@ pub(super) struct Asking {
     pub(super) by: Vec<Piece>,
     /// The time zone's name.
     pub(super) timezone: String,
-    zone: TimeZone,
     /// The fewest ratings that a group is shown for.
     pub(super) minimum: i64,
     /// The same for what is not about an agent.
@@ -151,11 +151,14 @@ impl Limits {
                 only.insert(dimension, wanted);
             }
         }
-        let in_time = by.iter().any(|piece| matches!(piece, Piece::In(_)));
-        let slots = match (in_time, zone == TimeZone::UTC) {
-            (false, _) => Slots::None,
-            (true, true) => Slots::Days,
-            (true, false) => Slots::Halves,
+        let in_time = by.iter().find_map(|piece| match piece {
+            Piece::In(period) => Some(*period),
+            Piece::Of(_) => None,
+        });
+        let slots = match in_time {
+            None => Slots::None,
+            Some(Period::Day) => Slots::Days(zone),
+            Some(Period::Week) => Slots::Weeks(zone),
         };
         let mut question = Question {
             by: by
@@ -171,12 +174,6 @@ impl Limits {
             to: instant("to", self.to.as_deref())?,
         };
         question.widen();
-        if question.stretches().is_err() {
-            return Err(Problem::parameter(
-                "timezone",
-                "must be UTC where anything but channel, team, touchpoint and phase is named: the rest is kept by days of UTC",
-            ));
-        }
         let minimum = if question.names_agents() {
             plain_minimum.max(AGENT_MINIMUM)
         } else {
@@ -186,7 +183,6 @@ impl Limits {
             question,
             by,
             timezone,
-            zone,
             minimum,
             plain_minimum,
         })
@@ -199,27 +195,17 @@ impl Asking {
         let mut names = group.by.iter().cloned();
         let name = |piece: &Piece| match piece {
             Piece::Of(_) => names.next().unwrap_or_default(),
-            Piece::In(period) => self.date(group.slot, *period),
+            Piece::In(_) => date(group.day),
         };
         self.by.iter().map(name).collect()
     }
+}
 
-    /// The day, or the Monday of the week, that an instant belongs to.
-    fn date(&self, at: i64, period: Period) -> String {
-        let Ok(instant) = jiff::Timestamp::from_millisecond(at) else {
-            return at.to_string();
-        };
-        let date = self.zone.to_datetime(instant).date();
-        let first = match period {
-            Period::Day => date,
-            Period::Week => {
-                let back = i64::from(date.weekday().since(Weekday::Monday));
-                date.checked_sub(jiff::Span::new().days(back))
-                    .unwrap_or(date)
-            }
-        };
-        first.to_string()
-    }
+/// The day that lies so many days after 1970-01-01.
+fn date(days: i64) -> String {
+    let span = jiff::Span::new().try_days(days);
+    let date = span.and_then(|span| jiff::civil::date(1970, 1, 1).checked_add(span));
+    date.map_or_else(|_| days.to_string(), |date| date.to_string())
 }
 
 fn pieces(words: Option<&str>) -> Result<Vec<Piece>, Problem> {

@@ -10,14 +10,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::questions::{Asking, Limits, Piece};
+use crate::channel;
 use crate::domain::desk::Scope;
 use crate::domain::statistics::counts::Counts;
+use crate::domain::statistics::evidence::{ByChannel, add, together};
 use crate::domain::statistics::figures::{Asked, Difference, Figures, Response as Rates, hidden};
-use crate::domain::statistics::grouping::Dimension;
+use crate::domain::statistics::grouping::{Dimension, Question};
 use crate::domain::statistics::outliers::{Outlier, outliers};
 use crate::domain::time::Timestamp;
 use crate::http::Doors;
 use crate::http::error::Problem;
+use crate::store::Group;
 
 /// Groups of one answer; the smallest beyond that are one, `_other`.
 const GROUPS_MAX: usize = 500;
@@ -26,8 +29,8 @@ const OTHER: &str = "_other";
 /// Results by group.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Summary {
-    /// Conversations that ended at or after this; absent if all earlier ones are counted. Half hours are the finest that is kept
-    /// (days of UTC where anything but channel, team, touchpoint and phase is named), so this may be earlier than what you asked for.
+    /// Conversations that ended at or after this; absent if all earlier ones are counted. Half hours are the finest that is kept, so
+    /// this may be earlier than what you asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
@@ -43,7 +46,7 @@ pub(super) struct Summary {
     minimum: i64,
     /// The groups in order; only those in which something happened.
     groups: Vec<GroupView>,
-    /// All groups together.
+    /// All groups together. Its ratings are not shown either if, less the groups that are shown, they would be those of too few.
     total: Figures,
 }
 
@@ -51,8 +54,11 @@ pub(super) struct Summary {
 #[derive(Debug, Serialize, ToSchema)]
 struct GroupView {
     /// What its conversations have in common, such as `{"channel": "sms", "week": "2026-11-16"}` (a week is named by its Monday).
-    /// `_other` is what is beyond the number of groups of one answer.
     by: BTreeMap<String, String>,
+    /// How many groups are together here, because they are beyond the number of groups of one answer; they are named `_other`. Absent
+    /// for a group of its own, whatever its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    together: Option<usize>,
     #[serde(flatten)]
     figures: Figures,
 }
@@ -86,27 +92,26 @@ pub(super) async fn summary(
         .groups(desk.id, &asking.question)
         .await?
         .ok_or_else(too_many)?;
-    let mut total = Counts::default();
-    let mut groups: BTreeMap<Vec<String>, Counts> = BTreeMap::new();
-    for group in kept {
-        total.add(&group.counts);
-        let named = asking.named(&group);
-        groups.entry(named).or_default().add(&group.counts);
+    let evidence = channel::evidence();
+    let mut total = ByChannel::new();
+    let mut groups: BTreeMap<Vec<String>, ByChannel> = BTreeMap::new();
+    for group in kept.iter().filter(|group| !group.counts.is_empty()) {
+        put(&mut total, group);
+        put(groups.entry(asking.named(group)).or_default(), group);
     }
-    groups.retain(|_, counts| !counts.is_empty());
     let groups = few(groups, asking.by.len());
-    let shown = groups_shown(&asking, &groups);
-    let about_one = asking.question.only.contains_key(&Dimension::Agent);
-    let minimum = if about_one {
-        asking.minimum
-    } else {
-        asking.plain_minimum
-    };
-    let views = groups.iter().zip(shown).map(|((key, counts), hidden)| {
+    let counts: Vec<Counts> = groups
+        .iter()
+        .map(|group| together(&group.channels))
+        .collect();
+    let hide = groups_hidden(&asking, &groups, &counts);
+    let hide_total = total_hidden(&asking, &together(&total), &counts, &hide);
+    let views = groups.iter().zip(&hide).map(|(group, hidden)| {
         let names = asking.by.iter().map(|piece| piece.as_str().to_owned());
         GroupView {
-            by: names.zip(key.iter().cloned()).collect(),
-            figures: Figures::of(counts, hidden),
+            by: names.zip(group.key.iter().cloned()).collect(),
+            together: group.together,
+            figures: Figures::of(&group.channels, &evidence, *hidden),
         }
     });
     let answer = Summary {
@@ -120,7 +125,7 @@ pub(super) async fn summary(
             .collect(),
         minimum: asking.minimum,
         groups: views.collect(),
-        total: Figures::of(&total, total.n() < minimum),
+        total: Figures::of(&total, &evidence, hide_total),
     };
     Ok(Json(answer).into_response())
 }
@@ -131,53 +136,111 @@ fn too_many() -> Problem {
     Problem::parameter("group_by", message)
 }
 
+/// Adds what was found of a group in one channel.
+fn put(to: &mut ByChannel, group: &Group) {
+    let counts = to.entry(group.channel.clone()).or_default();
+    counts.add(&group.counts);
+}
+
+/// A group of the answer.
+struct Shown {
+    key: Vec<String>,
+    channels: ByChannel,
+    /// How many it stands for, if it is what is left over.
+    together: Option<usize>,
+}
+
 /// At most [`GROUPS_MAX`]: the largest keep their names, so that what is left over moves the least.
-fn few(groups: BTreeMap<Vec<String>, Counts>, names: usize) -> BTreeMap<Vec<String>, Counts> {
-    if groups.len() <= GROUPS_MAX {
-        return groups;
+fn few(groups: BTreeMap<Vec<String>, ByChannel>, names: usize) -> Vec<Shown> {
+    let mut all: Vec<Shown> = groups
+        .into_iter()
+        .map(|(key, channels)| Shown {
+            key,
+            channels,
+            together: None,
+        })
+        .collect();
+    if all.len() <= GROUPS_MAX {
+        return all;
     }
-    let mut all: Vec<(Vec<String>, Counts)> = groups.into_iter().collect();
-    all.sort_by_key(|(_, counts)| std::cmp::Reverse((counts.triggers(), counts.n())));
-    let mut other = Counts::default();
-    for (_, counts) in all.split_off(GROUPS_MAX - 1) {
-        other.add(&counts);
+    all.sort_by_cached_key(|group| {
+        let counts = together(&group.channels);
+        std::cmp::Reverse((counts.triggers(), counts.n()))
+    });
+    let rest = all.split_off(GROUPS_MAX - 1);
+    all.sort_by(|a, b| a.key.cmp(&b.key));
+    let mut other = ByChannel::new();
+    for group in &rest {
+        add(&mut other, &group.channels);
     }
-    all.push((vec![OTHER.to_owned(); names], other));
-    all.into_iter().collect()
+    all.push(Shown {
+        key: vec![OTHER.to_owned(); names],
+        channels: other,
+        together: Some(rest.len()),
+    });
+    all
+}
+
+/// Whether the total is not shown: it is of too few, or less the groups that are shown it would be what is hidden.
+fn total_hidden(asking: &Asking, total: &Counts, groups: &[Counts], hidden: &[bool]) -> bool {
+    let about_one = asking.question.only.contains_key(&Dimension::Agent);
+    let minimum = if about_one {
+        asking.minimum
+    } else {
+        asking.plain_minimum
+    };
+    let hidden = groups.iter().zip(hidden).filter(|(_, hidden)| **hidden);
+    let left: i64 = hidden.map(|(counts, _)| counts.n()).sum();
+    let tells = asking.question.names_agents() && (1..asking.minimum).contains(&left);
+    total.n() < minimum || tells
 }
 
 /// Which groups are too small to be shown. Agents are looked at beside the others of the same team, day or whatever else it is
 /// grouped by, because those are what one could subtract.
-fn groups_shown(asking: &Asking, groups: &BTreeMap<Vec<String>, Counts>) -> Vec<bool> {
+fn groups_hidden(asking: &Asking, groups: &[Shown], counts: &[Counts]) -> Vec<bool> {
     let agent = Piece::Of(Dimension::Agent);
     let Some(place) = asking.by.iter().position(|piece| *piece == agent) else {
-        let small = groups.values().map(|counts| counts.n() < asking.minimum);
+        let small = counts.iter().map(|counts| counts.n() < asking.minimum);
         return small.collect();
     };
     let mut wholes: BTreeMap<Vec<&String>, Vec<usize>> = BTreeMap::new();
-    for (at, key) in groups.keys().enumerate() {
-        let rest = key.iter().enumerate().filter(|(n, _)| *n != place);
+    for (at, group) in groups.iter().enumerate() {
+        let rest = group.key.iter().enumerate().filter(|(n, _)| *n != place);
         let whole = rest.map(|(_, name)| name).collect();
         wholes.entry(whole).or_default().push(at);
     }
-    let counts: Vec<&Counts> = groups.values().collect();
-    let mut shown = vec![false; counts.len()];
+    let mut hide = vec![false; counts.len()];
     for places in wholes.values() {
-        let whole: Vec<&Counts> = places.iter().map(|at| counts[*at]).collect();
-        for (at, hide) in places.iter().zip(hidden(&whole, asking.minimum)) {
-            shown[*at] = hide;
+        let whole: Vec<&Counts> = places.iter().map(|at| &counts[*at]).collect();
+        for (at, hidden) in places.iter().zip(hidden(&whole, asking.minimum)) {
+            hide[*at] = hidden;
         }
     }
-    shown
+    hide
+}
+
+/// One of two groups.
+#[derive(Debug, Serialize, ToSchema)]
+struct Side {
+    /// Its conversations ended at or after this, widened to the half hour; absent if all earlier ones are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Its conversations ended before this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    to: Option<Timestamp>,
+    #[serde(flatten)]
+    figures: Figures,
 }
 
 /// Two groups beside each other.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Comparison {
     /// The first group.
-    first: Figures,
+    first: Side,
     /// The second.
-    second: Figures,
+    second: Side,
     /// First minus second; `null` if one of them has no ratings, or too few to be shown.
     #[schema(required)]
     difference: Option<Difference>,
@@ -186,7 +249,8 @@ pub(super) struct Comparison {
 /// Compare two groups, or one group in two times
 ///
 /// The first group is what the plain parameters say, the second the same but for what begins with `versus_`. The difference has its
-/// interval and a sentence that says what it means, and what not.
+/// interval and a sentence that says what it means, and what not. No conversation may be in both: groups that overlap, such as a team
+/// and the whole desk, or two times that meet inside a half hour, are refused.
 #[utoipa::path(
     get, path = "/v1/summary/compare", tag = "results", params(
         Limits,
@@ -232,42 +296,84 @@ pub(super) async fn compare(
             "or another `versus_…` is needed: what the first group is compared with",
         ));
     }
+    let differs = ["from", "to"]
+        .into_iter()
+        .find(|name| second.contains_key(*name))
+        .or_else(|| second.keys().next().map(String::as_str));
+    let differs = format!("versus_{}", differs.unwrap_or_default());
     for (name, value) in &first {
         second.entry(name.clone()).or_insert_with(|| value.clone());
     }
-    let mut sides = Vec::with_capacity(2);
+    let mut askings = Vec::with_capacity(2);
     for side in [first, second] {
         let asking = Limits::of(&side)?.read()?;
         if !asking.by.is_empty() {
             return Err(Problem::parameter("group_by", "cannot be used here"));
         }
-        let groups = doors.journey.store.groups(desk.id, &asking.question);
-        let mut all = Counts::default();
-        for group in groups.await?.ok_or_else(too_many)? {
-            all.add(&group.counts);
-        }
-        let hidden = all.n() < asking.minimum;
-        sides.push((all, hidden));
+        askings.push(asking);
     }
-    let [(one, one_hidden), (two, two_hidden)] = &sides[..] else {
+    if let [one, two] = &askings[..]
+        && overlap(&one.question, &two.question)
+    {
+        let message = "makes a group that shares conversations with the first one: name two values of one thing, or two times that do \
+                       not share a half hour";
+        return Err(Problem::parameter(&differs, message));
+    }
+    let evidence = channel::evidence();
+    let mut sides = Vec::with_capacity(2);
+    for asking in askings {
+        let groups = doors.journey.store.groups(desk.id, &asking.question);
+        let mut all = ByChannel::new();
+        for group in &groups.await?.ok_or_else(too_many)? {
+            put(&mut all, group);
+        }
+        let counts = together(&all);
+        let hidden = counts.n() < asking.minimum;
+        let side = Side {
+            from: asking.question.from,
+            to: asking.question.to,
+            figures: Figures::of(&all, &evidence, hidden),
+        };
+        sides.push((side, counts));
+    }
+    let (Some((second, two)), Some((first, one))) = (sides.pop(), sides.pop()) else {
         return Err(Problem::new("internal", ""));
     };
-    let difference = if *one_hidden || *two_hidden {
+    let difference = if first.figures.insufficient || second.figures.insufficient {
         None
     } else {
-        Difference::of(one, two)
+        Difference::of(&one, &two)
     };
     let answer = Comparison {
-        first: Figures::of(one, *one_hidden),
-        second: Figures::of(two, *two_hidden),
+        first,
+        second,
         difference,
     };
     Ok(Json(answer).into_response())
 }
 
+/// Whether a conversation may belong to both.
+fn overlap(one: &Question, two: &Question) -> bool {
+    let before = |one: &Question, two: &Question| {
+        let (to, from) = (one.to, two.from);
+        to.zip(from).is_some_and(|(to, from)| to <= from)
+    };
+    let named = |(dimension, wanted)| two.only.get(dimension).is_some_and(|other| other != wanted);
+    let apart = one.only.iter().any(named);
+    !apart && !before(one, two) && !before(two, one)
+}
+
 /// Who asks whom.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Fairness {
+    /// Conversations that ended at or after this, widened to the half hour; absent if all earlier ones are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Conversations that ended before this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    to: Option<Timestamp>,
     /// Every agent in order; the empty name is conversations without one.
     agents: Vec<AgentView>,
 }
@@ -289,7 +395,8 @@ struct AgentView {
 
 /// Offered, reached and answered by agent
 ///
-/// So that nobody can choose unseen who is asked: a share that is out of line with that of all other agents is flagged.
+/// So that nobody can choose unseen who is asked: a share that is out of line with that of all other agents in the same channels is
+/// flagged. Conversations that were not asked about because of the desk's rules, chance or the customer count against nobody.
 #[utoipa::path(
     get, path = "/v1/summary/agents", tag = "results", params(Limits),
     responses(
@@ -315,20 +422,31 @@ pub(super) async fn agents(
         .groups(desk.id, &asking.question)
         .await?
         .ok_or_else(too_many)?;
-    let counts: Vec<Counts> = groups.iter().map(|group| group.counts.clone()).collect();
-    let agents = groups
+    let mut agents: BTreeMap<String, ByChannel> = BTreeMap::new();
+    for group in &groups {
+        let agent = group.by.first().cloned().unwrap_or_default();
+        put(agents.entry(agent).or_default(), group);
+    }
+    let evidence = channel::evidence();
+    let channels: Vec<ByChannel> = agents.values().cloned().collect();
+    let agents = agents
         .into_iter()
-        .zip(outliers(&counts))
-        .map(|(mut group, outliers)| {
-            let figures = Figures::of(&group.counts, true);
+        .zip(outliers(&channels, &evidence))
+        .map(|((agent, channels), outliers)| {
+            let figures = Figures::of(&channels, &evidence, true);
             AgentView {
-                agent: group.by.pop().unwrap_or_default(),
+                agent,
                 asked: figures.asked,
                 response: figures.response,
-                excluded: group.counts.excluded,
+                excluded: together(&channels).excluded,
                 outliers,
             }
         })
         .collect();
-    Ok(Json(Fairness { agents }).into_response())
+    let answer = Fairness {
+        from: asking.question.from,
+        to: asking.question.to,
+        agents,
+    };
+    Ok(Json(answer).into_response())
 }

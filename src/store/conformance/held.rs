@@ -24,7 +24,7 @@ const PERSON: ClientKey = [1; 16];
 const STRANGER: ClientKey = [2; 16];
 
 /// A showing of the page.
-async fn shown(stage: &Stage, request: &Request) -> ViewValue {
+pub(super) async fn shown(stage: &Stage, request: &Request) -> ViewValue {
     let id = ViewId::new(NOW, random(&SystemEntropy));
     let view = View {
         id,
@@ -45,7 +45,7 @@ async fn shown(stage: &Stage, request: &Request) -> ViewValue {
     ViewValue { view: id, post: 0 }
 }
 
-fn tap(
+pub(super) fn tap(
     request: &Request,
     value: ViewValue,
     client: ClientKey,
@@ -76,7 +76,7 @@ fn tap(
     (new, tap)
 }
 
-async fn send(stage: &Stage, (new, tap): (NewReply, Tap)) -> Replied {
+pub(super) async fn send(stage: &Stage, (new, tap): (NewReply, Tap)) -> Replied {
     stage.store.record_tap(new, tap).await.unwrap().unwrap()
 }
 
@@ -85,7 +85,7 @@ async fn rating(stage: &Stage, request: &Request) -> Option<Rating> {
     found.unwrap().unwrap().1
 }
 
-fn note(reason: &str) -> Note {
+pub(super) fn note(reason: &str) -> Note {
     Note {
         at: after(60_000),
         by: "Kim".to_owned(),
@@ -96,7 +96,7 @@ fn note(reason: &str) -> Note {
 async fn held(stage: &Stage) -> Vec<ReplyId> {
     let list = stage
         .store
-        .held_answers(stage.desk, None, 10)
+        .held_answers(stage.desk, None, None, 10)
         .await
         .unwrap();
     list.iter().map(|(answer, _)| answer.id).collect()
@@ -208,7 +208,7 @@ async fn another_desk_sees_and_changes_nothing(stage: Arc<Stage>) {
     let store = &stage.store;
     assert!(
         store
-            .held_answers(other, None, 10)
+            .held_answers(other, None, None, 10)
             .await
             .unwrap()
             .is_empty()

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use jiff::tz::TimeZone;
+
+use super::counted::{counted, groups};
 use super::stage::{Stage, WAIT_MS, after, digit, parallel, words};
 use crate::domain::request::State;
-use crate::domain::statistics::counts::{Counts, GRADES, bin};
 use crate::domain::statistics::grouping::{DAY_MS, Dimension, Question, SLOT_MS, Slots};
 use crate::domain::trigger::{Agent, Attribution, Phase};
-use crate::store::dialect::{Row, Sql, Value};
-use crate::store::{Carriage, NewRequest, Store as _, Summaries as _};
+use crate::store::dialect::Sql;
+use crate::store::{Carriage, NewRequest, Store as _};
 
 stories!(
     migrated plainly: groups_are_what_the_rows_are, groups_are_of_one_instant_while_many_write_and_fold,
@@ -19,7 +21,7 @@ stories!(
 );
 
 /// Numbers that look like chance and are the same each time.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     fn roll(&mut self, sides: i64) -> i64 {
@@ -36,7 +38,7 @@ impl Dice {
 }
 
 /// A conversation somewhere in three days, and most of what may become of it.
-async fn something(stage: &Stage, dice: &mut Dice) {
+pub(super) async fn something(stage: &Stage, dice: &mut Dice) {
     let mut new = stage.trigger();
     new.now = after(dice.roll(3 * DAY_MS));
     new.due_at = new.now;
@@ -101,110 +103,6 @@ async fn something(stage: &Stage, dice: &mut Dice) {
     }
 }
 
-const REQUESTS: Sql = Sql::both(
-    "select id, reason, created_at, channel, team, queue, touchpoint, phase, language, agent_id, agent_name, topic, wording \
-     from requests where desk_id = $1",
-);
-const EVENTS: Sql =
-    Sql::both("select request_id, kind, entered from events where desk_id = $1 order by at");
-const RATINGS: Sql = Sql::both(
-    "select request_id, score, grade, comment, elapsed_ms from ratings where desk_id = $1",
-);
-
-/// What the rows are, request by request, in the groups of a question. Only the states entered are read from the events: a row
-/// does not tell by what it passed.
-async fn counted(stage: &Stage, question: &Question) -> BTreeMap<(Vec<String>, i64), Counts> {
-    let desk = [Value::Id(stage.desk.uuid())];
-    let mut standing = BTreeMap::new();
-    let mut entered: BTreeMap<uuid::Uuid, i64> = BTreeMap::new();
-    for event in stage.rows(EVENTS, &desk).await {
-        let id = event.id("request_id").unwrap();
-        *entered.entry(id).or_default() |= event.int("entered").unwrap();
-        match event.text("kind").unwrap().as_str() {
-            "rating.excluded" => drop(standing.insert(id, false)),
-            "rating.restored" => drop(standing.insert(id, true)),
-            _ => {}
-        }
-    }
-    let mut ratings: BTreeMap<uuid::Uuid, Row> = BTreeMap::new();
-    for rating in stage.rows(RATINGS, &desk).await {
-        ratings.insert(rating.id("request_id").unwrap(), rating);
-    }
-    let mut groups: BTreeMap<(Vec<String>, i64), Counts> = BTreeMap::new();
-    for request in stage.rows(REQUESTS, &desk).await {
-        let id = request.id("id").unwrap();
-        let text = |column| request.text(column).unwrap();
-        let agent = [text("agent_id"), text("agent_name")];
-        let agent = agent.into_iter().find(|name| !name.is_empty());
-        let place = [
-            text("channel"),
-            text("team"),
-            text("queue"),
-            text("touchpoint"),
-            text("phase"),
-            text("language"),
-            agent.unwrap_or_default(),
-            text("topic"),
-            text("wording"),
-        ];
-        let at = request.int("created_at").unwrap();
-        if !question.takes(at, &place) {
-            continue;
-        }
-        let mut counts = Counts::default();
-        for (n, state) in State::ALL.into_iter().enumerate() {
-            counts.states[n] = i64::from(entered[&id] & state.bit() != 0);
-        }
-        if counts.states[1] == 1 {
-            counts.reasons.insert(text("reason"), 1);
-        }
-        if let Some(rating) = ratings.get(&id) {
-            let score = usize::try_from(rating.int("score").unwrap() - 1).unwrap();
-            let grade = rating.text("grade").unwrap();
-            let grade = GRADES.iter().position(|known| known.as_str() == grade);
-            if standing.get(&id).copied().unwrap_or(true) {
-                counts.scores[score] = 1;
-                counts.grades[grade.unwrap()] = 1;
-            } else {
-                counts.excluded = 1;
-            }
-            counts.comments = i64::from(!rating.text("comment").unwrap().is_empty());
-            counts.times[bin(rating.int("elapsed_ms").unwrap())] = 1;
-        }
-        let by = question.by.iter().map(|by| place[by.place()].clone());
-        let slot = match question.slots {
-            Slots::None => 0,
-            Slots::Days => at - at.rem_euclid(DAY_MS),
-            Slots::Halves => at - at.rem_euclid(SLOT_MS),
-        };
-        groups.entry((by.collect(), slot)).or_default().add(&counts);
-    }
-    groups
-}
-
-async fn groups(stage: &Stage, question: &Question) -> BTreeMap<(Vec<String>, i64), Counts> {
-    let groups = stage
-        .store
-        .groups(stage.desk, question)
-        .await
-        .unwrap()
-        .unwrap();
-    let mut found = BTreeMap::new();
-    for group in groups.into_iter().filter(|group| !group.counts.is_empty()) {
-        let counts = Counts {
-            reasons: group
-                .counts
-                .reasons
-                .into_iter()
-                .filter(|(_, n)| *n != 0)
-                .collect(),
-            ..group.counts
-        };
-        assert_eq!(found.insert((group.by, group.slot), counts), None);
-    }
-    found
-}
-
 fn questions() -> Vec<Question> {
     let mut all = vec![Question::default()];
     for dimension in Dimension::ALL {
@@ -213,13 +111,20 @@ fn questions() -> Vec<Question> {
             ..Question::default()
         });
     }
-    for slots in [Slots::Days, Slots::Halves] {
-        let by = vec![Dimension::Team, Dimension::Touchpoint];
-        all.push(Question {
-            by,
-            slots,
-            ..Question::default()
-        });
+    for zone in ["UTC", "America/New_York", "Asia/Kolkata"] {
+        let zone = TimeZone::get(zone).unwrap();
+        for by in [
+            vec![Dimension::Team, Dimension::Touchpoint],
+            vec![Dimension::Agent, Dimension::Topic],
+        ] {
+            for slots in [Slots::Days(zone.clone()), Slots::Weeks(zone.clone())] {
+                all.push(Question {
+                    by: by.clone(),
+                    slots,
+                    ..Question::default()
+                });
+            }
+        }
     }
     let only =
         |dimension: Dimension, word: &str| std::iter::once((dimension, word.to_owned())).collect();
@@ -239,14 +144,20 @@ fn questions() -> Vec<Question> {
                 vec![Dimension::Topic, Dimension::Phase, Dimension::Language],
                 only(Dimension::Agent, "Sam"),
             ),
+            (vec![Dimension::Team], only(Dimension::Queue, "vpn")),
         ] {
-            all.push(Question {
-                by,
-                only,
-                from,
-                to,
-                slots: Slots::None,
-            });
+            for slots in [
+                Slots::None,
+                Slots::Days(TimeZone::get("Australia/Adelaide").unwrap()),
+            ] {
+                all.push(Question {
+                    by: by.clone(),
+                    only: BTreeMap::clone(&only),
+                    from,
+                    to,
+                    slots,
+                });
+            }
         }
     }
     for question in &mut all {
@@ -255,7 +166,7 @@ fn questions() -> Vec<Question> {
     all
 }
 
-async fn check(stage: &Stage) {
+pub(super) async fn check(stage: &Stage) {
     for question in questions() {
         assert_eq!(
             groups(stage, &question).await,
@@ -282,7 +193,7 @@ macro_rules! threes {
     };
 }
 
-const EXCLUDE: Sql = Sql::each(
+pub(super) const EXCLUDE: Sql = Sql::each(
     threes!("randomblob(16)", "rating.excluded", 1, ""),
     threes!("gen_random_uuid()", "rating.excluded", 1, ""),
 );
@@ -321,13 +232,8 @@ async fn groups_are_what_the_rows_are(stage: Arc<Stage>) {
         check(&stage).await;
     }
     check(&stage).await;
-    let all = stage
-        .store
-        .groups(stage.desk, &Question::default())
-        .await
-        .unwrap()
-        .unwrap();
-    let all = &all[0].counts;
+    let all = groups(&stage, &Question::default()).await;
+    let all = all.values().next().unwrap();
     assert!(
         all.n() > 10 && all.excluded > 0 && all.comments > 3,
         "{all:?}"
@@ -366,7 +272,7 @@ async fn groups_are_of_one_instant_while_many_write_and_fold(stage: Arc<Stage>) 
                     let mut before = 0;
                     while writing.load(Ordering::SeqCst) > 0 {
                         let mut triggers = 0;
-                        for (team, counts) in groups(&stage, &question).await {
+                        for ((team, ..), counts) in groups(&stage, &question).await {
                             let answered = counts.entered(State::Answered);
                             assert_eq!(counts.n(), answered, "{team:?} is torn: {counts:?}");
                             triggers += counts.triggers();

@@ -201,6 +201,9 @@ impl Inner {
                 _ => forgotten.addresses += n,
             }
         }
+        if let Some(before) = before(retention.rating_days, 0) {
+            forgotten.more |= self.forget_agents(desk, before, limit).await?;
+        }
         if let Some(before) = before(retention.comment_days, 0) {
             forgotten.more |= self.forget_notes(desk, before, limit).await?;
         }
