@@ -95,11 +95,20 @@ const fn level(code: i64, span_ms: i64, dimensions: u16) -> Level {
 }
 
 /// Every level, from coarse to fine. All but the last are as large as the desk's own organisation allows and do not grow with the
-/// traffic beyond that.
-pub const LEVELS: [Level; 8] = [
+/// traffic beyond that. An event is added to each, so a level must earn its place: what people ask all day is read from few rows.
+pub const LEVELS: [Level; 12] = [
     // What a board shows all day.
     level(1, DAY_MS, BOARD),
-    // The days of other time zones.
+    // One thing alone, which is what most people ask.
+    level(9, DAY_MS, Dimension::Agent.bit()),
+    level(10, DAY_MS, Dimension::Topic.bit()),
+    level(
+        11,
+        DAY_MS,
+        Dimension::Queue.bit() | Dimension::Language.bit() | Dimension::Wording.bit(),
+    ),
+    // Where the days of other time zones begin and end.
+    level(12, SLOT_MS, Dimension::Touchpoint.bit()),
     level(2, SLOT_MS, CHANNEL_TEAM),
     level(3, SLOT_MS, BOARD),
     level(4, DAY_MS, COARSE),
@@ -137,28 +146,17 @@ impl Level {
 /// What is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Question {
-    /// By what it is grouped; at most [`GROUPINGS_MAX`] together with `slots`.
+    /// By what it is grouped; at most [`GROUPINGS_MAX`] together with the time.
     pub by: Vec<Dimension>,
-    /// Whether it is grouped by time as well, and the groups' borders may be no days of UTC.
-    pub slots: Slots,
+    /// Where it is divided in time: the beginning of each group in milliseconds, ascending, on half hours and before `to`. Empty if it
+    /// is not divided. The first group also has what is before it, up to `from`.
+    pub borders: Vec<i64>,
     /// What it is limited to.
     pub only: BTreeMap<Dimension, String>,
     /// Conversations that ended at or after this.
     pub from: Option<Timestamp>,
     /// Conversations that ended before this.
     pub to: Option<Timestamp>,
-}
-
-/// How the answer is divided in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Slots {
-    /// Not at all.
-    #[default]
-    None,
-    /// By days of UTC.
-    Days,
-    /// By half hours, to be put together to somebody's days.
-    Halves,
 }
 
 /// A part of the kept sums.
@@ -170,6 +168,10 @@ pub struct Stretch {
     pub from: i64,
     /// Up to this instant.
     pub to: i64,
+    /// The group in time that it belongs to, by its border; 0 if the question is not divided.
+    pub slot: i64,
+    /// Taken away from the group: it is a part of a day that is read whole, and belongs to another.
+    pub less: bool,
 }
 
 /// The question cannot be answered from what is kept.
@@ -187,11 +189,15 @@ impl Question {
         all.fold(0, |set, dimension| set | dimension.bit())
     }
 
+    /// Whether its sums are also kept by half hours, so that its days may be those of any time zone.
+    pub fn by_halves(&self) -> bool {
+        Level::knowing(self.dimensions(), SLOT_MS).is_some()
+    }
+
     /// Widens the time to what sums are kept by: half hours as long as nothing but channel, team, touchpoint and phase is named,
     /// otherwise whole days of UTC.
     pub fn widen(&mut self) {
-        let halves = Level::knowing(self.dimensions(), SLOT_MS).is_some();
-        let step = if halves { SLOT_MS } else { DAY_MS };
+        let step = if self.by_halves() { SLOT_MS } else { DAY_MS };
         let down = |at: Timestamp| {
             let ms = at.as_millis();
             Timestamp::from_millis(ms - ms.rem_euclid(step))
@@ -200,47 +206,67 @@ impl Question {
         self.to = self.to.map(|to| down(to.plus_millis(step - 1)));
     }
 
-    /// Where the answer lies, at most three parts: half hours up to the first day's border, days, half hours again. The time must have
-    /// been widened.
+    /// Where the answer lies: days, and half hours where a group begins or ends within a day. The time must have been widened.
     pub fn stretches(&self) -> Result<Vec<Stretch>, DaysOnly> {
         let (from, to) = (
             self.from.map_or(i64::MIN, Timestamp::as_millis),
             self.to.map_or(i64::MAX, Timestamp::as_millis),
         );
-        let halves = Level::knowing(self.dimensions(), SLOT_MS);
         let mut parts = Vec::new();
-        let mut put = |level: Option<Level>, from: i64, to: i64| match level {
-            _ if from >= to => Ok(()),
-            Some(level) => {
-                let level = level.code;
-                parts.push(Stretch { level, from, to });
-                Ok(())
-            }
-            None => Err(DaysOnly),
-        };
-        if self.slots == Slots::Halves {
-            put(halves, from, to)?;
-            return Ok(parts);
-        }
-        let first = match self.from {
-            Some(_) => from
-                .saturating_add(DAY_MS - 1)
-                .div_euclid(DAY_MS)
-                .saturating_mul(DAY_MS),
-            None => from,
-        };
-        let last = match self.to {
-            Some(_) => to - to.rem_euclid(DAY_MS),
-            None => to,
-        };
-        if first > last {
-            put(halves, from, to)?;
-        } else {
-            put(halves, from, first)?;
-            put(Level::knowing(self.dimensions(), DAY_MS), first, last)?;
-            put(halves, last, to)?;
+        let mut begin = from;
+        for next in self.borders.iter().skip(1).chain([&to]) {
+            let slot = self.slot_of(begin);
+            self.cover(begin, *next, slot, &mut parts)?;
+            begin = *next;
         }
         Ok(parts)
+    }
+
+    /// Adds the parts from `from` to `to`. A day of which more than half is wanted is read whole, less the half hours that are not.
+    fn cover(
+        &self,
+        from: i64,
+        to: i64,
+        slot: i64,
+        parts: &mut Vec<Stretch>,
+    ) -> Result<(), DaysOnly> {
+        let known = self.dimensions();
+        let mut put = |span_ms: i64, from: i64, to: i64, less: bool| {
+            if from >= to {
+                return Ok(());
+            }
+            let level = Level::knowing(known, span_ms).ok_or(DaysOnly)?.code;
+            parts.push(Stretch {
+                level,
+                from,
+                to,
+                slot,
+                less,
+            });
+            Ok(())
+        };
+        // What has no beginning or no end has no half hours there.
+        let (begins, ends) = (
+            if from == i64::MIN { None } else { Some(from) },
+            if to == i64::MAX { None } else { Some(to) },
+        );
+        let (early, first) = begins.map_or((0, from), nearest_day);
+        let (late, last) = ends.map_or((0, to), nearest_day);
+        if to.saturating_sub(from) <= early.abs() + late.abs() {
+            return put(SLOT_MS, from, to, false);
+        }
+        put(SLOT_MS, first, from, true)?;
+        put(SLOT_MS, from, first, false)?;
+        put(DAY_MS, first, last, false)?;
+        put(SLOT_MS, last, to, false)?;
+        put(SLOT_MS, to, last, true)
+    }
+
+    /// The group in time that an instant belongs to, by its border; 0 if the question is not divided.
+    pub fn slot_of(&self, at: i64) -> i64 {
+        let after = self.borders.partition_point(|border| *border <= at);
+        let mine = self.borders.get(after.saturating_sub(1));
+        mine.copied().unwrap_or(0)
     }
 
     /// Whether a request belongs to the answer.
@@ -252,6 +278,17 @@ impl Question {
                 .iter()
                 .all(|(dimension, wanted)| place[dimension.place()] == *wanted)
     }
+}
+
+/// How far the nearest border of a day of UTC is before an instant (or after it, if negative), and where it is.
+fn nearest_day(at: i64) -> (i64, i64) {
+    let past = at.rem_euclid(DAY_MS);
+    let apart = if past > DAY_MS / 2 {
+        past - DAY_MS
+    } else {
+        past
+    };
+    (apart, at - apart)
 }
 
 #[cfg(test)]
@@ -266,6 +303,31 @@ mod tests {
         }
     }
 
+    /// How often each half hour around these days is in the parts of each group.
+    fn covered(question: &Question) -> BTreeMap<(i64, i64), i64> {
+        let mut covered = BTreeMap::new();
+        for part in question.stretches().unwrap() {
+            let level = LEVELS.iter().find(|level| level.code == part.level);
+            let span = level.unwrap().span_ms;
+            let (from, to) = (part.from.max(-9 * DAY_MS), part.to.min(9 * DAY_MS));
+            assert!(from < to, "{part:?}");
+            assert_eq!((from.rem_euclid(span), to.rem_euclid(span)), (0, 0));
+            for at in (from..to).step_by(usize::try_from(SLOT_MS).unwrap()) {
+                *covered.entry((part.slot, at)).or_default() += if part.less { -1 } else { 1 };
+            }
+        }
+        covered.retain(|_, times| *times != 0);
+        covered
+    }
+
+    fn once(question: &Question) {
+        let all = (-9 * DAY_MS..9 * DAY_MS).step_by(usize::try_from(SLOT_MS).unwrap());
+        let place = Place::default();
+        let wanted = all.filter(|at| question.takes(*at, &place));
+        let wanted = wanted.map(|at| ((question.slot_of(at), at), 1)).collect();
+        assert_eq!(covered(question), wanted, "{question:?}");
+    }
+
     #[test]
     fn a_time_is_covered_once() {
         for (from, to) in [
@@ -273,26 +335,54 @@ mod tests {
             (0, SLOT_MS),
             (SLOT_MS, 2 * SLOT_MS),
             (DAY_MS - SLOT_MS, DAY_MS + SLOT_MS),
+            (DAY_MS / 4, 3 * DAY_MS / 4),
+            (SLOT_MS, DAY_MS - SLOT_MS),
             (SLOT_MS, 5 * DAY_MS),
             (-3 * DAY_MS - SLOT_MS, DAY_MS),
             (DAY_MS, DAY_MS),
         ] {
-            let mut at = from;
-            for part in question(from, to).stretches().unwrap() {
-                assert_eq!(part.from, at);
-                let level = LEVELS.iter().find(|level| level.code == part.level);
-                let span = level.unwrap().span_ms;
-                assert_eq!(
-                    (part.from.rem_euclid(span), part.to.rem_euclid(span)),
-                    (0, 0)
-                );
-                at = part.to;
-            }
-            assert_eq!(at, to);
+            once(&question(from, to));
         }
+        once(&Question::default());
         let open = Question::default().stretches().unwrap();
         assert_eq!(open.len(), 1);
         assert_eq!((open[0].from, open[0].to), (i64::MIN, i64::MAX));
+    }
+
+    #[test]
+    fn groups_in_time_are_covered_once_wherever_their_days_begin() {
+        for hours in -14..=14 {
+            let borders = |every: i64| {
+                let begins = (-2..6).map(|n| n * every * DAY_MS + hours * 2 * SLOT_MS);
+                begins.collect::<Vec<_>>()
+            };
+            for borders in [borders(1), borders(2)] {
+                let open = Question {
+                    borders,
+                    ..Question::default()
+                };
+                once(&open);
+                let (from, to) = (-3 * SLOT_MS, 2 * DAY_MS + 7 * SLOT_MS);
+                let within = open.borders.iter().copied();
+                let halves = Question {
+                    borders: within.filter(|at| *at > 0 && *at < to).collect(),
+                    ..question(from, to)
+                };
+                once(&halves);
+            }
+        }
+    }
+
+    #[test]
+    fn a_day_elsewhere_is_a_day_of_utc_but_for_its_ends() {
+        let mut question = question(5 * DAY_MS, 8 * DAY_MS);
+        // Midnight in New York in winter.
+        question.borders = (5..8).map(|day| day * DAY_MS + 10 * SLOT_MS).collect();
+        let parts = question.stretches().unwrap();
+        let halves = parts.iter().filter(|part| part.to - part.from < DAY_MS);
+        let read: i64 = halves.map(|part| (part.to - part.from) / SLOT_MS).sum();
+        // Ten at each of two midnights, for the day before and less for the day after.
+        assert_eq!(read, 40, "{parts:?}");
     }
 
     #[test]
@@ -302,14 +392,17 @@ mod tests {
         assert_eq!(question.stretches(), Err(DaysOnly));
         question.widen();
         let part = Stretch {
-            level: 5,
+            level: 9,
             from: DAY_MS,
             to: 2 * DAY_MS,
+            slot: 0,
+            less: false,
         };
         assert_eq!(question.stretches(), Ok(vec![part]));
         question.only.insert(Dimension::Topic, "vpn".to_owned());
         assert_eq!(question.stretches().unwrap()[0].level, 8);
-        question.slots = Slots::Halves;
+        question.from = None;
+        question.borders = vec![DAY_MS, DAY_MS + SLOT_MS];
         assert_eq!(question.stretches(), Err(DaysOnly));
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::stage::{Stage, WAIT_MS, after, digit, parallel, words};
 use crate::domain::request::State;
 use crate::domain::statistics::counts::{Counts, GRADES, bin};
-use crate::domain::statistics::grouping::{DAY_MS, Dimension, Question, SLOT_MS, Slots};
+use crate::domain::statistics::grouping::{DAY_MS, Dimension, Question, SLOT_MS};
 use crate::domain::trigger::{Agent, Attribution, Phase};
 use crate::store::dialect::{Row, Sql, Value};
 use crate::store::{Carriage, NewRequest, Store as _, Summaries as _};
@@ -171,11 +171,7 @@ async fn counted(stage: &Stage, question: &Question) -> BTreeMap<(Vec<String>, i
             counts.times[bin(rating.int("elapsed_ms").unwrap())] = 1;
         }
         let by = question.by.iter().map(|by| place[by.place()].clone());
-        let slot = match question.slots {
-            Slots::None => 0,
-            Slots::Days => at - at.rem_euclid(DAY_MS),
-            Slots::Halves => at - at.rem_euclid(SLOT_MS),
-        };
+        let slot = question.slot_of(at);
         groups.entry((by.collect(), slot)).or_default().add(&counts);
     }
     groups
@@ -212,13 +208,17 @@ fn questions() -> Vec<Question> {
             ..Question::default()
         });
     }
-    for slots in [Slots::Days, Slots::Halves] {
-        let by = vec![Dimension::Team, Dimension::Touchpoint];
-        all.push(Question {
-            by,
-            slots,
-            ..Question::default()
-        });
+    let day = after(0).as_millis() / DAY_MS * DAY_MS;
+    // Days of UTC, of New York and of Auckland, and weeks.
+    for (hour, days) in [(0, 1), (5, 1), (11, 1), (5, 7)] {
+        for by in [vec![], vec![Dimension::Team, Dimension::Touchpoint]] {
+            let border = |n: i64| day + n * days * DAY_MS + hour * 2 * SLOT_MS;
+            all.push(Question {
+                by,
+                borders: (-1..4).map(border).collect(),
+                ..Question::default()
+            });
+        }
     }
     let only =
         |dimension: Dimension, word: &str| std::iter::once((dimension, word.to_owned())).collect();
@@ -244,7 +244,7 @@ fn questions() -> Vec<Question> {
                 only,
                 from,
                 to,
-                slots: Slots::None,
+                borders: Vec::new(),
             });
         }
     }
