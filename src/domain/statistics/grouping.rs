@@ -309,7 +309,7 @@ mod tests {
         for part in question.stretches().unwrap() {
             let level = LEVELS.iter().find(|level| level.code == part.level);
             let span = level.unwrap().span_ms;
-            let (from, to) = (part.from.max(-9 * DAY_MS), part.to.min(9 * DAY_MS));
+            let (from, to) = (part.from.max(-20 * DAY_MS), part.to.min(20 * DAY_MS));
             assert!(from < to, "{part:?}");
             assert_eq!((from.rem_euclid(span), to.rem_euclid(span)), (0, 0));
             for at in (from..to).step_by(usize::try_from(SLOT_MS).unwrap()) {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     fn once(question: &Question) {
-        let all = (-9 * DAY_MS..9 * DAY_MS).step_by(usize::try_from(SLOT_MS).unwrap());
+        let all = (-20 * DAY_MS..20 * DAY_MS).step_by(usize::try_from(SLOT_MS).unwrap());
         let place = Place::default();
         let wanted = all.filter(|at| question.takes(*at, &place));
         let wanted = wanted.map(|at| ((question.slot_of(at), at), 1)).collect();
