@@ -44,7 +44,7 @@ enum Part {
     Sending,
     /// Databases with 0.1 and 1 million ended requests.
     Age,
-    /// Questions about a month with 0.1 and 1 million answers, and exports of it; only if it is named.
+    /// Questions about a month with 10 thousand to 1 million answers, and exports of it; only if it is named.
     Results,
 }
 
@@ -69,6 +69,9 @@ struct Arguments {
     /// Also 10 million ended requests
     #[arg(long)]
     large: bool,
+    /// Answers in the month of the part `results`; may be given several times
+    #[arg(long)]
+    answers: Vec<i64>,
     /// Another build of the service
     #[arg(long, default_value = env!("CARGO_BIN_EXE_onefive"))]
     binary: PathBuf,
@@ -89,6 +92,7 @@ struct Arguments {
 pub(crate) struct Bench {
     quick: bool,
     large: bool,
+    answers: Vec<i64>,
     rounds: usize,
     time: Duration,
     postgres: Option<String>,
@@ -140,6 +144,7 @@ async fn client(arguments: Arguments) -> Result<(), Fault> {
     let bench = Bench {
         quick: arguments.quick,
         large: arguments.large,
+        answers: arguments.answers,
         rounds: if arguments.quick { 1 } else { arguments.rounds },
         time: Duration::from_secs(if arguments.quick {
             2

@@ -1,4 +1,5 @@
-//! Questions about a month in which 0.1 and 1 million customers answered, and everything as a file.
+//! Questions about a month in which ten thousand to a million customers answered, the scrape of the totals, and everything as a
+//! file: how long each takes, and whether that grows with the answers.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::client;
-use super::process::Server;
+use super::process::{Server, memory};
 use super::report::{Samples, median, number};
 use super::single::store;
 use super::stage::{Setting, Stage};
@@ -16,25 +17,129 @@ use super::{Bench, Fault};
 /// The first midnight of the month, in milliseconds, and its length.
 const MONTH: i64 = 1_600_041_600_000;
 const MONTH_MS: i64 = 30 * 86_400_000;
-/// What is asked about the month: a name for the table, and the query.
+/// Answers in the month, unless the caller names other numbers.
+const SIZES: [i64; 3] = [10_000, 100_000, 1_000_000];
+/// Rows written by one statement, which is one transaction.
+const STEP: i64 = 100_000;
+/// What is asked about the month: a name for the table, and the rest of the query. The month is one of UTC unless the rest begins
+/// with another.
 const QUESTIONS: &[(&str, &str)] = &[
     ("total", ""),
-    ("channel, team", "&group_by=channel,team"),
-    ("touchpoint, channel", "&group_by=touchpoint,channel"),
-    ("day", "&group_by=day"),
-    ("queue, language, day", "&group_by=queue,language,day"),
-    ("day in New York", "&group_by=day&timezone=America/New_York"),
-    ("agent", "&group_by=agent"),
-    ("topic", "&group_by=topic"),
-    ("topic of one agent", "&group_by=topic&agent=agent-7"),
+    ("channel", "group_by=channel"),
+    ("team", "group_by=team"),
+    ("touchpoint", "group_by=touchpoint"),
+    ("phase", "group_by=phase"),
+    ("queue", "group_by=queue"),
+    ("language", "group_by=language"),
+    ("agent", "group_by=agent"),
+    ("topic", "group_by=topic"),
+    ("wording", "group_by=wording"),
+    ("day", "group_by=day"),
+    ("week", "group_by=week"),
+    ("channel, team", "group_by=channel,team"),
+    (
+        "touchpoint, channel, day",
+        "group_by=touchpoint,channel,day",
+    ),
+    ("queue, language, day", "group_by=queue,language,day"),
+    ("agent, week", "group_by=agent,week"),
+    ("topic, team, week", "group_by=topic,team,week"),
+    ("agent, queue", "group_by=agent,queue"),
+    ("agent, topic", "group_by=agent,topic"),
+    ("day in New York", "group_by=day&timezone=America/New_York"),
+    (
+        "week in New York",
+        "group_by=week&timezone=America/New_York",
+    ),
+    ("day in Auckland", "group_by=day&timezone=Pacific/Auckland"),
+    (
+        "channel, team, day in New York",
+        "group_by=channel,team,day&timezone=America/New_York",
+    ),
+    (
+        "touchpoint, day in New York",
+        "group_by=touchpoint,day&timezone=America/New_York",
+    ),
+    (
+        "a team by day in New York",
+        "group_by=day&timezone=America/New_York&team=team-3&channel=sms",
+    ),
+    (
+        "a place by day in New York",
+        "group_by=day&timezone=America/New_York&touchpoint=place-1",
+    ),
+    ("one team of a channel", "team=team-3&channel=sms"),
+    ("one queue by language", "group_by=language&queue=queue-7"),
+    ("one agent by day", "group_by=day&agent=agent-7"),
+    ("one agent by queue", "group_by=queue&agent=agent-7"),
+    ("one agent by topic", "group_by=topic&agent=agent-7"),
+    ("one topic by week", "group_by=week&topic=topic-7"),
+    ("one topic by agent", "group_by=agent&topic=topic-7"),
+    ("one topic by queue", "group_by=queue&topic=topic-7"),
+];
+/// Questions at the other two doors.
+const OTHERS: &[(&str, &str)] = &[
+    (
+        "compare: two channels",
+        "/compare?channel=sms&versus_channel=chat",
+    ),
+    (
+        "compare: two agents",
+        "/compare?agent=agent-7&versus_agent=agent-8",
+    ),
+    (
+        "compare: two topics",
+        "/compare?topic=topic-7&versus_topic=topic-8",
+    ),
+    (
+        "compare: two fortnights",
+        "/compare?versus_from=2020-09-28T00:00:00Z&versus_to=2020-10-12T00:00:00Z",
+    ),
+    ("agents", "/agents?"),
+    ("agents of a team", "/agents?team=team-3"),
+    ("agents of a queue", "/agents?queue=queue-7"),
+];
+/// What can be had as a file, and in which forms.
+const EXPORTS: [&str; 2] = ["/v1/ratings", "/v1/requests"];
+const FORMS: [(&str, &str); 3] = [
+    ("CSV", "text/csv"),
+    ("JSON lines", "application/x-ndjson"),
+    ("Parquet", "application/vnd.apache.parquet"),
 ];
 
+/// A table: a row for each measure, a column for each size.
+#[derive(Debug, Default)]
+struct Table(Vec<(String, Vec<String>)>);
+
+impl Table {
+    fn add(&mut self, row: &str, value: String) {
+        if let Some((_, values)) = self.0.iter_mut().find(|(known, _)| known == row) {
+            values.push(value);
+        } else {
+            self.0.push((row.to_owned(), vec![value]));
+        }
+    }
+
+    fn print(&self, title: &str, sizes: &[i64]) {
+        let heads: String = sizes.iter().map(|size| format!("{size:>20}")).collect();
+        println!("\n{title:<40}{heads}");
+        for (row, values) in &self.0 {
+            let values: String = values.iter().map(|value| format!("{value:>20}")).collect();
+            println!("{row:<40}{values}");
+        }
+    }
+}
+
 /// The month with more and more answers in it, on each database.
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 pub(crate) async fn results(bench: &Bench, samples: &mut Samples) -> Result<(), Fault> {
-    let since = "from=2020-09-14T00:00:00Z&to=2020-10-14T00:00:00Z";
+    let sizes = match &bench.answers[..] {
+        [] if bench.quick => &SIZES[..1],
+        [] => &SIZES[..],
+        named => named,
+    };
     for (name, database) in bench.databases() {
-        for size in [100_000, 1_000_000] {
+        let mut table = Table::default();
+        for size in sizes {
             eprintln!("results, {name}, {size} answers");
             let stage =
                 Stage::new(&bench.binary, &bench.folder, database, Setting::usual()?).await?;
@@ -44,55 +149,129 @@ pub(crate) async fn results(bench: &Bench, samples: &mut Samples) -> Result<(), 
             let work = Work::Prepared(replies(&asked, bench.seed()));
             client::closed(server.address, 1, bench.time, work).await?;
             server.stop().await?;
-            month(&stage, size).await?;
+            month(&stage, *size).await?;
             let server = stage.start().await?;
-            let begun = Instant::now();
-            let pending = "select count(*) from events where folded = 0";
-            while stage.number(pending.to_owned()).await? > 0 {
-                if begun.elapsed() > Duration::from_mins(20) {
-                    return Err("the events are not folded".into());
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            let rows = stage
-                .number("select count(*) from rollups".to_owned())
-                .await?;
-            println!(
-                "\n{name}, {size} answers in a month: folded in {} s into {rows} sums",
-                number(begun.elapsed().as_secs_f64())
-            );
-            for (label, question) in QUESTIONS {
-                let path = format!("/v1/summary?{since}{question}");
-                let mut times = Vec::new();
-                for _ in 0..12 {
-                    let asked = ask(&stage, &server, &path, "application/json").await?;
-                    times.push(asked.took.as_secs_f64() * 1000.0);
-                }
-                // The first one prepares its statement.
-                times.remove(0);
-                println!("  {label:<24} {:>10} ms", number(median(&mut times)));
-            }
-            for format in [
-                "text/csv",
-                "application/x-ndjson",
-                "application/vnd.apache.parquet",
-            ] {
-                let asked = ask(&stage, &server, "/v1/ratings", format).await?;
-                println!(
-                    "  {format:<32} {:>10} rows/s, {:>6} MB, peak memory of the service {} MB",
-                    number(size as f64 / asked.took.as_secs_f64()),
-                    number(asked.bytes as f64 / 1e6),
-                    number(peak_mb(&server)?),
-                );
-            }
+            table.add("folding, s", number(fold(&stage).await?));
             server.stop().await?;
+            settle(&stage).await?;
+            let sums = "select count(*) from rollups".to_owned();
+            table.add("sums kept", stage.number(sums).await?.to_string());
+            // Another process, so that it is no warmer than after any other start.
+            let server = stage.start().await?;
+            ask_all(&stage, &server, &mut table).await?;
+            server.stop().await?;
+            for path in EXPORTS {
+                for (form, accept) in FORMS {
+                    export(&stage, path, form, accept, &mut table).await?;
+                }
+            }
             stage.end().await?;
         }
+        table.print(&format!("{name}, answers in the month:"), sizes);
     }
     Ok(())
 }
 
+/// Seconds until the service has folded what the month holds. A minute without progress is a fault.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+async fn fold(stage: &Stage) -> Result<f64, Fault> {
+    let begun = Instant::now();
+    let pending = "select count(*) from events where folded = 0";
+    let whole = stage.number(pending.to_owned()).await?;
+    let (mut left, mut moved, mut told) = (whole, Instant::now(), Instant::now());
+    while left > 0 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = stage.number(pending.to_owned()).await?;
+        if now != left {
+            (left, moved) = (now, Instant::now());
+        }
+        if moved.elapsed() > Duration::from_mins(1) {
+            return Err(format!("{left} events are not folded, and none was for a minute").into());
+        }
+        if told.elapsed() > Duration::from_secs(10) {
+            told = Instant::now();
+            let rate = (whole - left) as f64 / begun.elapsed().as_secs_f64();
+            eprintln!("  folding: {left} left, {} a second", number(rate));
+        }
+    }
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+/// Every question and the scrape: the median milliseconds.
+async fn ask_all(stage: &Stage, server: &Server, table: &mut Table) -> Result<(), Fault> {
+    let month = "from=2020-09-14T00:00:00Z&to=2020-10-14T00:00:00Z";
+    let shifted = "from=2020-09-14T04:00:00Z&to=2020-10-14T04:00:00Z";
+    let mut all = vec![
+        ("/metrics/totals".to_owned(), "/metrics/totals".to_owned()),
+        (
+            "total, a month of New York".to_owned(),
+            format!("/v1/summary?{shifted}"),
+        ),
+    ];
+    for (label, question) in QUESTIONS {
+        all.push((
+            (*label).to_owned(),
+            format!("/v1/summary?{month}&{question}"),
+        ));
+    }
+    for (label, question) in OTHERS {
+        all.push((
+            (*label).to_owned(),
+            format!("/v1/summary{question}&{month}"),
+        ));
+    }
+    for (label, path) in all {
+        let mut times = Vec::new();
+        let mut refused = None;
+        for _ in 0..12 {
+            let asked = ask(stage, server, &path, "*/*").await?;
+            times.push(asked.took.as_secs_f64() * 1000.0);
+            refused = refused.or(Some(asked.status).filter(|status| *status != 200));
+        }
+        // The first one prepares its statement.
+        times.remove(0);
+        let took = number(median(&mut times));
+        // What takes too long is given up by the service; that is a result too.
+        let said = refused.map_or_else(|| took.clone(), |status| format!("{status} after {took}"));
+        eprintln!("  {label}: {said} ms");
+        table.add(&label, said);
+    }
+    Ok(())
+}
+
+/// All of it as a file: the seconds, its size, and the service's memory before and at its most.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+async fn export(
+    stage: &Stage,
+    path: &str,
+    form: &str,
+    accept: &str,
+    table: &mut Table,
+) -> Result<(), Fault> {
+    // A process of its own, so that its memory is that of this export.
+    let server = stage.start().await?;
+    ask(stage, &server, "/v1/summary", "*/*").await?;
+    let before = memory(server.pid(), "VmRSS");
+    let asked = ask(stage, &server, path, accept).await?;
+    let most = memory(server.pid(), "VmHWM");
+    if asked.status != 200 {
+        return Err(format!("{path} was answered {}", asked.status).into());
+    }
+    server.stop().await?;
+    let said = format!(
+        "{} s {}->{} MiB",
+        number(asked.took.as_secs_f64()),
+        before.round(),
+        most.round()
+    );
+    let megabytes = number(asked.bytes as f64 / 1e6);
+    eprintln!("  {path} as {form}: {said}, {megabytes} MB");
+    table.add(&format!("{path} as {form}"), said);
+    Ok(())
+}
+
 struct Asked {
+    status: u16,
     took: Duration,
     bytes: u64,
 }
@@ -106,28 +285,33 @@ async fn ask(stage: &Stage, server: &Server, path: &str, accept: &str) -> Result
         stage.key
     );
     line.write_all(request.as_bytes()).await?;
-    let (mut bytes, mut buffer) = (0, vec![0; 1 << 16]);
+    let (mut status, mut bytes, mut chunked, mut end) = (0, 0, false, Vec::new());
+    let mut buffer = vec![0; 1 << 16];
     loop {
         let read = line.read(&mut buffer).await?;
-        if bytes == 0 && !buffer.starts_with(b"HTTP/1.1 200") {
-            let said = String::from_utf8_lossy(&buffer[..read]).into_owned();
-            return Err(format!("{path}: {said}").into());
+        if bytes == 0 {
+            let head = String::from_utf8_lossy(&buffer[..read]).to_lowercase();
+            let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+            status = code.ok_or_else(|| format!("{path}: no answer"))?;
+            chunked = head.contains("transfer-encoding: chunked");
         }
         if read == 0 {
             break;
         }
         bytes += read as u64;
+        end.extend_from_slice(&buffer[read.saturating_sub(5)..read]);
+        end.drain(..end.len().saturating_sub(5));
     }
     let took = begun.elapsed();
-    Ok(Asked { took, bytes })
-}
-
-/// The most memory that the process ever had.
-fn peak_mb(server: &Server) -> Result<f64, Fault> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next());
-    Ok(kilobytes.ok_or("no VmHWM")?.parse::<f64>()? / 1000.0)
+    // What breaks off has no last chunk.
+    if chunked && end != b"0\r\n\r\n" {
+        return Err(format!("{path} broke off after {bytes} bytes").into());
+    }
+    Ok(Asked {
+        status,
+        took,
+        bytes,
+    })
 }
 
 /// So many conversations, each asked about and answered, evenly over a month: 4 channels, 5 teams with 2 queues and 20 agents each,
@@ -150,7 +334,8 @@ async fn month(stage: &Stage, size: i64) -> Result<(), Fault> {
             .collect();
         let mut first = 0;
         while first < size {
-            let last = size.min(first + 100_000) - 1;
+            eprintln!("  writing {table}: {first} of {size}");
+            let last = size.min(first + STEP) - 1;
             let numbers = if stage.is_sqlite() {
                 format!(
                     "(with recursive s(n) as (select {first} union all select n + 1 from s where n < {last}) select n from s)"
@@ -172,6 +357,11 @@ async fn month(stage: &Stage, size: i64) -> Result<(), Fault> {
             first = last + 1;
         }
     }
+    settle(stage).await
+}
+
+/// Does at once what the database does by and by: writes its log into the file, or counts its rows for the planner.
+async fn settle(stage: &Stage) -> Result<(), Fault> {
     let settle = if stage.is_sqlite() {
         "pragma wal_checkpoint(truncate)"
     } else {
@@ -214,6 +404,8 @@ fn value(sqlite: bool, table: &str, column: &str, at: &str) -> String {
         ("ratings", "comment") => "'It took a while until somebody called me back'".to_owned(),
         // Every state on the way to an answer.
         ("events", "entered") => "61".to_owned(),
+        // Each has its own place in the stream, far behind those that the service gives meanwhile.
+        ("events", "seq") => "1000000000 + n".to_owned(),
         (_, "id" | "request_id") => id,
         _ => format!("t.{column}"),
     }

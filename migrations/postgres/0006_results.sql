@@ -78,7 +78,8 @@ create table rollups (
     t19 bigint not null,
     t20 bigint not null,
     t21 bigint not null,
-    primary key (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, wording, reason)
+    -- Who served comes right after the time: an answer about one agent reads that one's sums of each day and no others.
+    primary key (desk_id, level, at, agent, channel, team, queue, touchpoint, phase, language, topic, wording, reason)
 );
 
 -- A low score that somebody should care for, and when each step was done.

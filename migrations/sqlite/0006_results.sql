@@ -78,7 +78,8 @@ create table rollups (
     t19 integer not null,
     t20 integer not null,
     t21 integer not null,
-    primary key (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, wording, reason)
+    -- Who served comes right after the time: an answer about one agent reads that one's sums of each day and no others.
+    primary key (desk_id, level, at, agent, channel, team, queue, touchpoint, phase, language, topic, wording, reason)
 ) strict, without rowid;
 
 -- A low score that somebody should care for, and when each step was done.

@@ -12,6 +12,7 @@
     reason = "tests are told by the environment where the real parts are"
 )]
 
+mod alerts;
 mod api;
 mod api_keys;
 mod api_lists;

@@ -8,6 +8,7 @@ debian_parts=(
     /usr/lib/postgresql/15/bin/postgres postgresql
     /usr/bin/prometheus                 prometheus
     /usr/bin/promtool                   prometheus
+    /usr/bin/prometheus-alertmanager    prometheus-alertmanager
     /usr/sbin/haproxy                   haproxy
     /usr/sbin/nats-server               nats-server
     /usr/bin/victoria-metrics           victoria-metrics

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # root, tools, work and logs are set by tests/run.
 # Starts the real parts that a whole test run shares, each on a free port of this machine only, and exports where they are.
-# Sourced by `tests/run`, which stops them. The tests themselves start Prometheus, VictoriaMetrics, nats-server and the mail server.
+# Sourced by `tests/run`, which stops them. The tests themselves start Prometheus, Alertmanager, VictoriaMetrics, nats-server and the mail server.
 
 postgres_programs=/usr/lib/postgresql/15/bin
 postgres_pid='' postgres_port='' pgbouncer_pid='' pooler='' chromedriver_pid='' prism_pid=''
@@ -135,6 +135,7 @@ export_programs() {
     export ONEFIVE_TEST_AXE=$tools/npm/node_modules/axe-core/axe.min.js
     export ONEFIVE_TEST_PROMETHEUS=/usr/bin/prometheus
     export ONEFIVE_TEST_PROMTOOL=/usr/bin/promtool
+    export ONEFIVE_TEST_ALERTMANAGER=/usr/bin/prometheus-alertmanager
     export ONEFIVE_TEST_HAPROXY=/usr/sbin/haproxy
     export ONEFIVE_TEST_NATS_SERVER=/usr/sbin/nats-server
     export ONEFIVE_TEST_VICTORIA_METRICS=/usr/bin/victoria-metrics
@@ -148,7 +149,7 @@ print_parts() {
     echo "real parts:"
     echo "  PostgreSQL $("$postgres_programs/psql" -XAtq "$ONEFIVE_TEST_POSTGRES" -c 'SHOW server_version')"
     echo "  pgbouncer $(/usr/sbin/pgbouncer --version | sed -n "1$word;1p")"
-    echo "  Prometheus $(/usr/bin/prometheus --version 2>&1 | sed -n "1$word;1p"), promtool $(/usr/bin/promtool --version 2>&1 | sed -n "1$word;1p")"
+    echo "  Prometheus $(/usr/bin/prometheus --version 2>&1 | sed -n "1$word;1p"), promtool $(/usr/bin/promtool --version 2>&1 | sed -n "1$word;1p"), Alertmanager $(/usr/bin/prometheus-alertmanager --version 2>&1 | sed -n "1$word;1p")"
     echo "  Chromium $(/usr/bin/chromium --version 2>/dev/null | sed -n "1$word;1p"), ChromeDriver $(/usr/bin/chromedriver --version | sed -n "1$word;1p")"
     echo "  Prism $("$tools/npm/node_modules/.bin/prism" --version 2>/dev/null) with Twilio's description $(sed -n 's/.*release \([0-9.]*\),.*/\1/p' "$root/tests/twilio/README.md")"
     echo "  nats-server $(/usr/sbin/nats-server --version | sed -n "1$word;1p"), VictoriaMetrics $(dpkg-query -W -f '${Version}' victoria-metrics)"

@@ -4,9 +4,6 @@
 //! question is answered from the first that knows what it asks for.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
-
-use jiff::tz::TimeZone;
 
 use crate::domain::time::Timestamp;
 
@@ -68,7 +65,7 @@ dimensions! {
     Agent = "agent",
     /// The issue.
     Topic = "topic",
-    /// What the words of the ask are called: the language, and whose they are if they are the desk's own.
+    /// The wording of the ask.
     Wording = "wording",
 }
 
@@ -85,7 +82,8 @@ pub struct Level {
     dimensions: u16,
 }
 
-const CHANNEL_TEAM: u16 = Dimension::Channel.bit() | Dimension::Team.bit();
+const CHANNEL: u16 = Dimension::Channel.bit();
+const CHANNEL_TEAM: u16 = CHANNEL | Dimension::Team.bit();
 const BOARD: u16 = CHANNEL_TEAM | Dimension::Touchpoint.bit() | Dimension::Phase.bit();
 const COARSE: u16 = BOARD | Dimension::Queue.bit() | Dimension::Language.bit();
 
@@ -98,11 +96,22 @@ const fn level(code: i64, span_ms: i64, dimensions: u16) -> Level {
 }
 
 /// Every level, from coarse to fine. All but the last are as large as the desk's own organisation allows and do not grow with the
-/// traffic beyond that; the last has at most one row for each request, or a few where it is suppressed.
-pub const LEVELS: [Level; 8] = [
+/// traffic beyond that; the last has at most one row for each request, or a few where it is suppressed. An event is added to each, so
+/// a level must earn its place: what people ask all day is read from few rows. Each knows the channel, because what can be known of a
+/// request depends on it.
+pub const LEVELS: [Level; 12] = [
     // What a board shows all day.
     level(1, DAY_MS, BOARD),
-    // The days of other time zones, and parts of days: without a choice, and with what a board can choose.
+    // One thing alone, which is what most people ask.
+    level(9, DAY_MS, CHANNEL | Dimension::Agent.bit()),
+    level(10, DAY_MS, CHANNEL | Dimension::Topic.bit()),
+    level(
+        11,
+        DAY_MS,
+        CHANNEL | Dimension::Queue.bit() | Dimension::Language.bit() | Dimension::Wording.bit(),
+    ),
+    // Where the days of other time zones begin and end: without a choice, and with what a board can choose.
+    level(12, SLOT_MS, CHANNEL | Dimension::Touchpoint.bit()),
     level(2, SLOT_MS, CHANNEL_TEAM),
     level(3, SLOT_MS, BOARD | Dimension::Queue.bit()),
     level(4, DAY_MS, COARSE),
@@ -145,89 +154,17 @@ impl Level {
 /// What is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Question {
-    /// By what it is grouped; at most [`GROUPINGS_MAX`] together with `slots`.
+    /// By what it is grouped; at most [`GROUPINGS_MAX`] together with the time.
     pub by: Vec<Dimension>,
-    /// Whether it is grouped by time as well.
-    pub slots: Slots,
+    /// Where it is divided in time: the beginning of each group in milliseconds, ascending, on half hours and before `to`. Empty if it
+    /// is not divided. The first group also has what is before it, up to `from`.
+    pub borders: Vec<i64>,
     /// What it is limited to.
     pub only: BTreeMap<Dimension, String>,
     /// Conversations that ended at or after this.
     pub from: Option<Timestamp>,
     /// Conversations that ended before this.
     pub to: Option<Timestamp>,
-}
-
-/// How the answer is divided in time. A group is named by its first day, counted from 1970-01-01.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Slots {
-    /// Not at all.
-    #[default]
-    None,
-    /// By the days of a time zone.
-    Days(TimeZone),
-    /// By its weeks, from Monday to Sunday.
-    Weeks(TimeZone),
-}
-
-/// Days of a week.
-const WEEK: i64 = 7;
-/// 1970-01-01 was a Thursday.
-const AFTER_MONDAY: i64 = 3;
-
-impl Slots {
-    /// The length of a group, in milliseconds; longer than all time if it is not divided.
-    pub const fn length_ms(&self) -> i64 {
-        match self {
-            Self::None => i64::MAX,
-            Self::Days(_) => DAY_MS,
-            Self::Weeks(_) => WEEK * DAY_MS,
-        }
-    }
-
-    /// The first day of the group with this number: how many lengths lie between the zone's own 1970 and it.
-    pub const fn first_day(&self, number: i64) -> i64 {
-        match self {
-            Self::None => 0,
-            Self::Days(_) => number,
-            Self::Weeks(_) => number * WEEK - AFTER_MONDAY,
-        }
-    }
-
-    /// The first day of the group that an instant belongs to. As exact as what is kept, so that it does not change with folding.
-    pub fn day_of(&self, at: i64) -> i64 {
-        let slot = at - at.rem_euclid(SLOT_MS);
-        let number = (slot + self.shift_ms(slot)).div_euclid(self.length_ms());
-        self.first_day(number)
-    }
-
-    /// What has to be added to an instant so that groups begin at multiples of their length.
-    fn shift_ms(&self, at: i64) -> i64 {
-        match self {
-            Self::None => 0,
-            Self::Days(zone) => offset_ms(zone, at),
-            Self::Weeks(zone) => offset_ms(zone, at) + AFTER_MONDAY * DAY_MS,
-        }
-    }
-
-    const fn zone(&self) -> Option<&TimeZone> {
-        match self {
-            Self::None => None,
-            Self::Days(zone) | Self::Weeks(zone) => Some(zone),
-        }
-    }
-}
-
-/// How far a zone's clocks are ahead of UTC.
-fn offset_ms(zone: &TimeZone, at: i64) -> i64 {
-    jiff::Timestamp::from_millisecond(at)
-        .map_or(0, |at| i64::from(zone.to_offset(at).seconds()) * 1000)
-}
-
-/// When a zone's clocks are next changed.
-fn next_change(zone: &TimeZone, at: i64) -> Option<i64> {
-    let at = jiff::Timestamp::from_millisecond(at).ok()?;
-    let change = zone.following(at).next()?;
-    Some(change.timestamp().as_millisecond())
 }
 
 /// A part of the kept sums.
@@ -239,8 +176,10 @@ pub struct Stretch {
     pub from: i64,
     /// Up to this instant.
     pub to: i64,
-    /// What has to be added to an instant here, so that its groups in time begin at multiples of [`Slots::length_ms`].
-    pub shift: i64,
+    /// The group in time that it belongs to, by its border; 0 if the question is not divided.
+    pub slot: i64,
+    /// Taken away from the group: it is a part of a day that is read whole, and belongs to another.
+    pub less: bool,
 }
 
 impl Question {
@@ -264,60 +203,62 @@ impl Question {
         self.to = self.to.map(|to| down(to.plus_millis(SLOT_MS - 1)));
     }
 
-    /// Where the answer lies. The time must have been widened; `kept` is the time of which anything is kept, on borders of half
-    /// hours. Whole days of UTC are read as such where the answer's groups end with them, half hours elsewhere.
-    pub fn stretches(&self, kept: Range<i64>) -> Vec<Stretch> {
-        let from = self.from.map_or(i64::MIN, Timestamp::as_millis);
-        let to = self.to.map_or(i64::MAX, Timestamp::as_millis);
+    /// Where the answer lies: days, and half hours where a group begins or ends within a day. The time must have been widened.
+    pub fn stretches(&self) -> Vec<Stretch> {
+        let (from, to) = (
+            self.from.map_or(i64::MIN, Timestamp::as_millis),
+            self.to.map_or(i64::MAX, Timestamp::as_millis),
+        );
         let mut parts = Vec::new();
-        let Some(zone) = self.slots.zone() else {
-            self.split(&mut parts, from..to, 0);
-            return parts;
-        };
-        let (mut begin, to) = (from.max(kept.start), to.min(kept.end));
-        while begin < to {
-            // A group's place is plain arithmetic for as long as nobody changes the clocks.
-            let change = next_change(zone, begin).map_or(to, |at| {
-                let slots = at.saturating_add(SLOT_MS - 1).div_euclid(SLOT_MS);
-                slots.saturating_mul(SLOT_MS)
-            });
-            let end = change.max(begin + SLOT_MS).min(to);
-            let shift = self.slots.shift_ms(begin);
-            if offset_ms(zone, begin) == 0 {
-                self.split(&mut parts, begin..end, shift);
-            } else {
-                put(&mut parts, self.halves(), begin..end, shift);
-            }
-            begin = end;
+        let mut begin = from;
+        for next in self.borders.iter().skip(1).chain([&to]) {
+            let slot = self.slot_of(begin);
+            self.cover(begin, *next, slot, &mut parts);
+            begin = *next;
         }
         parts
     }
 
-    /// Half hours up to the first day's border, days, half hours again.
-    fn split(&self, parts: &mut Vec<Stretch>, time: Range<i64>, shift: i64) {
-        let (from, to) = (time.start, time.end);
-        let up = |at: i64| {
-            let days = at.saturating_add(DAY_MS - 1).div_euclid(DAY_MS);
-            days.saturating_mul(DAY_MS)
+    /// Adds the parts from `from` to `to`. A day of which more than half is wanted is read whole, less the half hours that are not.
+    fn cover(&self, from: i64, to: i64, slot: i64, parts: &mut Vec<Stretch>) {
+        let known = self.dimensions();
+        let halves = Level::knowing(known, SLOT_MS).unwrap_or(LEVELS[LEVELS.len() - 1]);
+        let days = Level::knowing(known, DAY_MS).unwrap_or(halves);
+        let mut put = |level: Level, from: i64, to: i64, less: bool| {
+            if from < to {
+                parts.push(Stretch {
+                    level: level.code,
+                    from,
+                    to,
+                    slot,
+                    less,
+                });
+            }
         };
-        let first = if from == i64::MIN { from } else { up(from) };
-        let last = if to == i64::MAX {
-            to
-        } else {
-            to - to.rem_euclid(DAY_MS)
-        };
-        if first > last {
-            put(parts, self.halves(), time, shift);
-        } else {
-            let days = Level::knowing(self.dimensions(), DAY_MS).unwrap_or_else(|| self.halves());
-            put(parts, self.halves(), from..first, shift);
-            put(parts, days, first..last, shift);
-            put(parts, self.halves(), last..to, shift);
+        // What has no beginning or no end has no half hours there.
+        let (begins, ends) = (
+            if from == i64::MIN { None } else { Some(from) },
+            if to == i64::MAX { None } else { Some(to) },
+        );
+        let (early, first) = begins.map_or((0, from), nearest_day);
+        let (late, last) = ends.map_or((0, to), nearest_day);
+        // What only the half hours know is read as it is.
+        if days == halves || to.saturating_sub(from) <= early.abs() + late.abs() {
+            put(halves, from, to, false);
+            return;
         }
+        put(halves, first, from, true);
+        put(halves, from, first, false);
+        put(days, first, last, false);
+        put(halves, last, to, false);
+        put(halves, to, last, true);
     }
 
-    fn halves(&self) -> Level {
-        Level::knowing(self.dimensions(), SLOT_MS).unwrap_or(LEVELS[LEVELS.len() - 1])
+    /// The group in time that an instant belongs to, by its border; 0 if the question is not divided.
+    pub fn slot_of(&self, at: i64) -> i64 {
+        let after = self.borders.partition_point(|border| *border <= at);
+        let mine = self.borders.get(after.saturating_sub(1));
+        mine.copied().unwrap_or(0)
     }
 
     /// Whether a request belongs to the answer.
@@ -331,22 +272,20 @@ impl Question {
     }
 }
 
-fn put(parts: &mut Vec<Stretch>, level: Level, time: Range<i64>, shift: i64) {
-    if time.start < time.end {
-        parts.push(Stretch {
-            level: level.code,
-            from: time.start,
-            to: time.end,
-            shift,
-        });
-    }
+/// How far the nearest border of a day of UTC is before an instant (or after it, if negative), and where it is.
+fn nearest_day(at: i64) -> (i64, i64) {
+    let past = at.rem_euclid(DAY_MS);
+    let apart = if past > DAY_MS / 2 {
+        past - DAY_MS
+    } else {
+        past
+    };
+    (apart, at - apart)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ALL_TIME: Range<i64> = 0..100_000 * DAY_MS;
 
     fn question(from: i64, to: i64) -> Question {
         Question {
@@ -356,6 +295,31 @@ mod tests {
         }
     }
 
+    /// How often each half hour around these days is in the parts of each group.
+    fn covered(question: &Question) -> BTreeMap<(i64, i64), i64> {
+        let mut covered = BTreeMap::new();
+        for part in question.stretches() {
+            let level = LEVELS.iter().find(|level| level.code == part.level);
+            let span = level.unwrap().span_ms;
+            let (from, to) = (part.from.max(-20 * DAY_MS), part.to.min(20 * DAY_MS));
+            assert!(from < to, "{part:?}");
+            assert_eq!((from.rem_euclid(span), to.rem_euclid(span)), (0, 0));
+            for at in (from..to).step_by(usize::try_from(SLOT_MS).unwrap()) {
+                *covered.entry((part.slot, at)).or_default() += if part.less { -1 } else { 1 };
+            }
+        }
+        covered.retain(|_, times| *times != 0);
+        covered
+    }
+
+    fn once(question: &Question) {
+        let all = (-20 * DAY_MS..20 * DAY_MS).step_by(usize::try_from(SLOT_MS).unwrap());
+        let place = Place::default();
+        let wanted = all.filter(|at| question.takes(*at, &place));
+        let wanted = wanted.map(|at| ((question.slot_of(at), at), 1)).collect();
+        assert_eq!(covered(question), wanted, "{question:?}");
+    }
+
     #[test]
     fn a_time_is_covered_once() {
         for (from, to) in [
@@ -363,109 +327,90 @@ mod tests {
             (0, SLOT_MS),
             (SLOT_MS, 2 * SLOT_MS),
             (DAY_MS - SLOT_MS, DAY_MS + SLOT_MS),
+            (DAY_MS / 4, 3 * DAY_MS / 4),
+            (SLOT_MS, DAY_MS - SLOT_MS),
             (SLOT_MS, 5 * DAY_MS),
             (-3 * DAY_MS - SLOT_MS, DAY_MS),
             (DAY_MS, DAY_MS),
         ] {
-            let mut at = from;
-            for part in question(from, to).stretches(ALL_TIME) {
-                assert_eq!(part.from, at);
-                let level = LEVELS.iter().find(|level| level.code == part.level);
-                let span = level.unwrap().span_ms;
-                assert_eq!(
-                    (part.from.rem_euclid(span), part.to.rem_euclid(span)),
-                    (0, 0)
-                );
-                at = part.to;
-            }
-            assert_eq!(at, to);
+            once(&question(from, to));
         }
-        let open = Question::default().stretches(ALL_TIME);
+        once(&Question::default());
+        let open = Question::default().stretches();
         assert_eq!(open.len(), 1);
         assert_eq!((open[0].from, open[0].to), (i64::MIN, i64::MAX));
     }
 
     #[test]
+    fn groups_in_time_are_covered_once_wherever_their_days_begin() {
+        for hours in -14..=14 {
+            let borders = |every: i64| {
+                let begins = (-2..6).map(|n| n * every * DAY_MS + hours * 2 * SLOT_MS);
+                begins.collect::<Vec<_>>()
+            };
+            for borders in [borders(1), borders(2)] {
+                let open = Question {
+                    borders,
+                    ..Question::default()
+                };
+                once(&open);
+                let (from, to) = (-3 * SLOT_MS, 2 * DAY_MS + 7 * SLOT_MS);
+                let within = open.borders.iter().copied();
+                let halves = Question {
+                    borders: within.filter(|at| *at > 0 && *at < to).collect(),
+                    ..question(from, to)
+                };
+                once(&halves);
+            }
+        }
+    }
+
+    #[test]
+    fn a_day_elsewhere_is_a_day_of_utc_but_for_its_ends() {
+        let mut question = question(5 * DAY_MS, 8 * DAY_MS);
+        // Midnight in New York in winter.
+        question.borders = (5..8).map(|day| day * DAY_MS + 10 * SLOT_MS).collect();
+        let parts = question.stretches();
+        let halves = parts.iter().filter(|part| part.to - part.from < DAY_MS);
+        let read: i64 = halves.map(|part| (part.to - part.from) / SLOT_MS).sum();
+        // Ten at each of two midnights, for the day before and less for the day after.
+        assert_eq!(read, 40, "{parts:?}");
+    }
+
+    #[test]
     fn parts_of_days_are_known_for_everything() {
-        let mut question = question(DAY_MS + 5, 3 * DAY_MS + 7);
-        question.by.push(Dimension::Agent);
-        question.widen();
+        let mut asked = question(DAY_MS + 5, 3 * DAY_MS + 7);
+        asked.by.push(Dimension::Agent);
+        asked.widen();
         let levels = |question: &Question| {
-            let parts = question.stretches(ALL_TIME);
-            parts
-                .into_iter()
-                .map(|part| (part.level, part.from, part.to))
-                .collect::<Vec<_>>()
+            let parts = question.stretches();
+            let parts = parts.iter().map(|part| (part.level, part.from, part.to));
+            parts.collect::<Vec<_>>()
         };
         let end = 3 * DAY_MS + SLOT_MS;
-        let parts = [(5, DAY_MS, 3 * DAY_MS), (8, 3 * DAY_MS, end)];
-        assert_eq!(levels(&question), parts);
-        question.only.insert(Dimension::Wording, "b".to_owned());
-        assert_eq!(levels(&question)[0].0, 8, "no day knows of wordings");
+        let parts = [(9, DAY_MS, 3 * DAY_MS), (8, 3 * DAY_MS, end)];
+        assert_eq!(levels(&asked), parts);
+        asked.only.insert(Dimension::Team, "network".to_owned());
+        assert_eq!(levels(&asked)[0].0, 5);
+        asked.only.insert(Dimension::Wording, "b".to_owned());
+        assert_eq!(levels(&asked), [(8, DAY_MS, end)], "no day knows of both");
         for dimension in Dimension::ALL {
-            let question = Question {
-                by: vec![dimension],
-                slots: Slots::Days(TimeZone::get("Asia/Kolkata").unwrap()),
-                ..question.clone()
-            };
-            let mut at = question.from.unwrap().as_millis();
-            for part in question.stretches(ALL_TIME) {
-                let level = LEVELS.iter().find(|level| level.code == part.level);
-                assert_eq!(level.unwrap().span_ms, SLOT_MS);
-                assert_eq!(part.from, at);
-                at = part.to;
-            }
-            assert_eq!(at, end);
+            let mut asked = question(DAY_MS, 4 * DAY_MS);
+            asked.by.push(dimension);
+            asked.borders = (1..4).map(|day| day * DAY_MS + 11 * SLOT_MS).collect();
+            once(&asked);
         }
     }
 
     #[test]
-    fn a_day_is_the_same_by_arithmetic_and_by_the_calendar() {
-        // Over a change of summer time in each of these, and the midnight of a leap year's end.
-        let from = 1_709_164_800_000 - 5 * SLOT_MS;
-        for zone in [
-            "UTC",
-            "America/New_York",
-            "Europe/Madrid",
-            "Asia/Kolkata",
-            "Australia/Lord_Howe",
-            "Pacific/Auckland",
-            "America/St_Johns",
-        ] {
-            let zone = TimeZone::get(zone).unwrap();
-            for slots in [Slots::Days(zone.clone()), Slots::Weeks(zone.clone())] {
-                let mut question = question(from, from + 320 * DAY_MS);
-                question.slots = slots.clone();
-                let mut at = from;
-                for part in question.stretches(ALL_TIME) {
-                    assert_eq!(part.from, at);
-                    while at < part.to {
-                        let number = (at + part.shift).div_euclid(slots.length_ms());
-                        assert_eq!(slots.first_day(number), slots.day_of(at));
-                        let date = zone
-                            .to_datetime(jiff::Timestamp::from_millisecond(at).unwrap())
-                            .date();
-                        let back = match slots {
-                            Slots::Weeks(_) => i64::from(date.weekday().to_monday_zero_offset()),
-                            Slots::None | Slots::Days(_) => 0,
-                        };
-                        let epoch = jiff::civil::date(1970, 1, 1);
-                        let days = i64::from(epoch.until(date).unwrap().get_days());
-                        assert_eq!(slots.day_of(at), days - back, "{zone:?} {at}");
-                        at += SLOT_MS;
-                    }
-                }
-                assert_eq!(at, from + 320 * DAY_MS);
-            }
-        }
-    }
-
-    #[test]
-    fn every_dimension_reads_back_and_is_known_by_a_level() {
+    fn every_dimension_reads_back_and_every_level_knows_the_channel() {
         for (at, dimension) in Dimension::ALL.into_iter().enumerate() {
             assert_eq!(Dimension::parse(dimension.as_str()), Some(dimension));
             assert_eq!(dimension.place(), at);
             assert!(Level::knowing(dimension.bit(), SLOT_MS).is_some());
+        }
+        for level in LEVELS {
+            assert!(level.knows(Dimension::Channel), "{}", level.code);
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{instant, text};
 use crate::domain::statistics::figures::AGENT_MINIMUM;
-use crate::domain::statistics::grouping::{Dimension, GROUPINGS_MAX, Question, Slots};
+use crate::domain::statistics::grouping::{Dimension, GROUPINGS_MAX, Question, SLOT_MS};
+use crate::domain::time::Timestamp;
 use crate::http::error::Problem;
 use crate::store::Group;
 
@@ -60,6 +62,15 @@ pub(super) enum Period {
     Day,
     /// From Monday to Sunday.
     Week,
+}
+
+impl Period {
+    const fn days(self) -> i64 {
+        match self {
+            Self::Day => 1,
+            Self::Week => 7,
+        }
+    }
 }
 
 /// One thing that results are grouped by.
@@ -151,15 +162,6 @@ impl Limits {
                 only.insert(dimension, wanted);
             }
         }
-        let in_time = by.iter().find_map(|piece| match piece {
-            Piece::In(period) => Some(*period),
-            Piece::Of(_) => None,
-        });
-        let slots = match in_time {
-            None => Slots::None,
-            Some(Period::Day) => Slots::Days(zone),
-            Some(Period::Week) => Slots::Weeks(zone),
-        };
         let mut question = Question {
             by: by
                 .iter()
@@ -168,7 +170,7 @@ impl Limits {
                     Piece::In(_) => None,
                 })
                 .collect(),
-            slots,
+            borders: Vec::new(),
             only,
             from: instant("from", self.from.as_deref())?,
             to: instant("to", self.to.as_deref())?,
@@ -190,6 +192,42 @@ impl Limits {
 }
 
 impl Asking {
+    /// Divides it in time, if that is asked for: into the days or weeks of its zone from `first`, before which there is nothing, to
+    /// `now`.
+    pub(super) fn divide(&mut self, first: Timestamp, now: Timestamp) {
+        let period = self.by.iter().find_map(|piece| match piece {
+            Piece::In(period) => Some(*period),
+            Piece::Of(_) => None,
+        });
+        let Some(period) = period else {
+            return;
+        };
+        let begin = self.question.from.map_or(first, |from| from.max(first));
+        let end = self.question.to.map_or(now, |to| to.min(now)).as_millis();
+        let mut borders = vec![begin.as_millis()];
+        let mut date = self.beginning(begin.as_millis(), period);
+        let step = jiff::Span::new().days(period.days());
+        while let Some(next) = date.and_then(|date| date.checked_add(step).ok()) {
+            let Ok(start) = next.to_zoned(self.zone.clone()) else {
+                break;
+            };
+            // A half hour belongs to the day that it begins in.
+            let at = start.timestamp().as_millisecond() + SLOT_MS - 1;
+            let at = at - at.rem_euclid(SLOT_MS);
+            if at >= end {
+                break;
+            }
+            borders.push(at);
+            date = Some(next);
+        }
+        self.question.borders = borders;
+    }
+
+    /// Whether it is divided in time.
+    pub(super) fn in_time(&self) -> bool {
+        self.by.iter().any(|piece| matches!(piece, Piece::In(_)))
+    }
+
     /// The names of a group, in the caller's order.
     pub(super) fn named(&self, group: &Group) -> Vec<String> {
         let mut names = group.by.iter().cloned();
@@ -199,13 +237,25 @@ impl Asking {
         };
         self.by.iter().map(name).collect()
     }
-}
 
-/// The day that lies so many days after 1970-01-01.
-fn date(days: i64) -> String {
-    let span = jiff::Span::new().try_days(days);
-    let date = span.and_then(|span| jiff::civil::date(1970, 1, 1).checked_add(span));
-    date.map_or_else(|_| days.to_string(), |date| date.to_string())
+    /// The day, or the Monday of the week, that an instant belongs to.
+    fn date(&self, at: i64, period: Period) -> String {
+        let date = self.beginning(at, period);
+        date.map_or_else(|| at.to_string(), |date| date.to_string())
+    }
+
+    fn beginning(&self, at: i64, period: Period) -> Option<Date> {
+        let instant = jiff::Timestamp::from_millisecond(at).ok()?;
+        let date = self.zone.to_datetime(instant).date();
+        let back = match period {
+            Period::Day => 0,
+            Period::Week => i64::from(date.weekday().since(Weekday::Monday)),
+        };
+        Some(
+            date.checked_sub(jiff::Span::new().days(back))
+                .unwrap_or(date),
+        )
+    }
 }
 
 fn pieces(words: Option<&str>) -> Result<Vec<Piece>, Problem> {
@@ -241,4 +291,76 @@ fn minimum(text: Option<&str>) -> Result<i64, Problem> {
             .filter(|minimum| (0..=1000).contains(minimum))
             .ok_or_else(|| Problem::parameter("minimum", "must be a whole number from 0 to 1000"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        let instant: jiff::Timestamp = text.parse().unwrap();
+        Timestamp::from_millis(instant.as_millisecond())
+    }
+
+    /// Where the groups begin, and how they are named.
+    fn groups(by: &str, zone: &str, from: Option<&str>) -> Vec<(String, String)> {
+        let limits = Limits {
+            group_by: Some(by.to_owned()),
+            timezone: Some(zone.to_owned()),
+            from: from.map(str::to_owned),
+            ..Limits::default()
+        };
+        let mut asking = limits.read().unwrap();
+        asking.divide(at("2026-10-31T00:00:00Z"), at("2026-11-03T12:00:00Z"));
+        let period = if by == "week" {
+            Period::Week
+        } else {
+            Period::Day
+        };
+        let borders = asking.question.borders.iter();
+        borders
+            .map(|border| {
+                let instant = jiff::Timestamp::from_millisecond(*border).unwrap();
+                (instant.to_string(), asking.date(*border, period))
+            })
+            .collect()
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(border, name): &(&str, &str)| ((*border).to_owned(), (*name).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn days_are_those_of_the_zone_also_when_its_clocks_are_changed() {
+        assert_eq!(
+            groups("day", "America/New_York", Some("2020-01-01T00:00:00Z")),
+            pairs(&[
+                ("2026-10-31T00:00:00Z", "2026-10-30"),
+                ("2026-10-31T04:00:00Z", "2026-10-31"),
+                ("2026-11-01T04:00:00Z", "2026-11-01"),
+                ("2026-11-02T05:00:00Z", "2026-11-02"),
+                ("2026-11-03T05:00:00Z", "2026-11-03"),
+            ])
+        );
+        // A quarter past six: a half hour belongs to the day that it begins in.
+        assert_eq!(
+            groups("day", "Asia/Kathmandu", Some("2026-11-01T20:00:00Z")),
+            pairs(&[
+                ("2026-11-01T20:00:00Z", "2026-11-02"),
+                ("2026-11-02T18:30:00Z", "2026-11-03"),
+            ])
+        );
+    }
+
+    #[test]
+    fn weeks_begin_on_monday_and_the_first_is_named_whole() {
+        assert_eq!(
+            groups("week", "UTC", None),
+            pairs(&[
+                ("2026-10-31T00:00:00Z", "2026-10-26"),
+                ("2026-11-02T00:00:00Z", "2026-11-02"),
+            ])
+        );
+    }
 }

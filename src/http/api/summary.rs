@@ -85,7 +85,12 @@ pub(super) async fn summary(
     let desk = doors.caller(&headers, Scope::Read).await?;
     let Query(limits) =
         limits.map_err(|error| Problem::new("invalid_parameter", error.body_text()))?;
-    let asking = limits.read()?;
+    let mut asking = limits.read()?;
+    if asking.in_time() {
+        let now = doors.journey.clock.now();
+        let first = doors.journey.store.first_day(desk.id).await?;
+        asking.divide(first.unwrap_or(now), now);
+    }
     let kept = doors
         .journey
         .store

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use super::stage::Stage;
 use crate::domain::statistics::counts::{Counts, GRADES, bin};
-use crate::domain::statistics::grouping::{Question, Slots};
+use crate::domain::statistics::grouping::Question;
 use crate::store::Summaries as _;
 use crate::store::dialect::{Row, Sql, Value};
 
@@ -26,7 +25,7 @@ const HELD: Sql = Sql::both(
     "select request_id from replies where desk_id = $1 and grade in ('auto', 'suspect') and effect = 'nothing'",
 );
 
-/// By group and by the first day of its time.
+/// By group and by the border that its time begins with.
 pub(super) type Groups = BTreeMap<(Vec<String>, i64), Counts>;
 
 /// What the rows are, request by request, in the groups of a question.
@@ -71,7 +70,7 @@ pub(super) async fn counted(stage: &Stage, question: &Question) -> Groups {
             None => counts.suspect = i64::from(held.contains(&id)),
         }
         let by = question.by.iter().map(|by| place[by.place()].clone());
-        let key = (by.collect(), day(&question.slots, at));
+        let key = (by.collect(), question.slot_of(at));
         groups.entry(key).or_default().add(&counts);
     }
     let told: i64 = groups.values().map(Counts::triggers).sum();
@@ -133,33 +132,13 @@ fn passed(request: &Row) -> Counts {
     counts
 }
 
-/// The day of an instant, or the Monday of its week, by the calendar.
-fn day(slots: &Slots, at: i64) -> i64 {
-    let date = |zone: &TimeZone| {
-        let instant = jiff::Timestamp::from_millisecond(at).unwrap();
-        zone.to_datetime(instant).date()
-    };
-    let days = |date: jiff::civil::Date| {
-        let epoch = jiff::civil::date(1970, 1, 1);
-        i64::from(epoch.until(date).unwrap().get_days())
-    };
-    match slots {
-        Slots::None => 0,
-        Slots::Days(zone) => days(date(zone)),
-        Slots::Weeks(zone) => {
-            let date = date(zone);
-            days(date) - i64::from(date.weekday().to_monday_zero_offset())
-        }
-    }
-}
-
 /// The same as the store answers it.
 pub(super) async fn groups(stage: &Stage, question: &Question) -> Groups {
     let groups = stage.store.groups(stage.desk, question).await;
     let groups = groups.unwrap().unwrap();
     let mut found = Groups::new();
     for group in groups {
-        let counts = found.entry((group.by, group.day)).or_default();
+        let counts = found.entry((group.by, group.slot)).or_default();
         counts.add(&group.counts);
     }
     for counts in found.values_mut() {

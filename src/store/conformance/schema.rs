@@ -180,8 +180,9 @@ const SMALL: &[&str] = &[
     "sink_marks",
     "webhooks",
     "walks",
-    // A part of the statement itself.
+    // Parts of the statement itself.
     "t",
+    "parts",
 ];
 /// Indexes as large as what is under way, and not as what was ever asked.
 const SHORT: &[&str] = &[
@@ -215,6 +216,7 @@ const MAY_READ_ALL: &[(&str, &str)] = &[
         "read.ratings_conversation",
         "pages of a desk, from the cursor on",
     ),
+    ("summary.first", "one request of a desk, the oldest"),
     ("outbox.since", "a few events of a desk, from an instant on"),
     (
         "outbox.told",

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jiff::tz::TimeZone;
-
 use super::counted::{counted, groups};
 use super::stage::{Stage, WAIT_MS, after, digit, parallel, words};
 use crate::domain::request::State;
-use crate::domain::statistics::grouping::{DAY_MS, Dimension, Question, SLOT_MS, Slots};
+use crate::domain::statistics::grouping::{DAY_MS, Dimension, Question, SLOT_MS};
 use crate::domain::trigger::{Agent, Attribution, Phase};
 use crate::store::dialect::Sql;
 use crate::store::{Carriage, NewRequest, Store as _};
@@ -111,19 +109,21 @@ fn questions() -> Vec<Question> {
             ..Question::default()
         });
     }
-    for zone in ["UTC", "America/New_York", "Asia/Kolkata"] {
-        let zone = TimeZone::get(zone).unwrap();
+    let day = after(0).as_millis() / DAY_MS * DAY_MS;
+    // Days of UTC, of New York and of Auckland, and weeks.
+    for (hour, days) in [(0, 1), (5, 1), (11, 1), (5, 7)] {
         for by in [
+            vec![],
             vec![Dimension::Team, Dimension::Touchpoint],
             vec![Dimension::Agent, Dimension::Topic],
+            vec![Dimension::Agent],
         ] {
-            for slots in [Slots::Days(zone.clone()), Slots::Weeks(zone.clone())] {
-                all.push(Question {
-                    by: by.clone(),
-                    slots,
-                    ..Question::default()
-                });
-            }
+            let border = |n: i64| day + n * days * DAY_MS + hour * 2 * SLOT_MS;
+            all.push(Question {
+                by,
+                borders: (-1..4).map(border).collect(),
+                ..Question::default()
+            });
         }
     }
     let only =
@@ -146,18 +146,13 @@ fn questions() -> Vec<Question> {
             ),
             (vec![Dimension::Team], only(Dimension::Queue, "vpn")),
         ] {
-            for slots in [
-                Slots::None,
-                Slots::Days(TimeZone::get("Australia/Adelaide").unwrap()),
-            ] {
-                all.push(Question {
-                    by: by.clone(),
-                    only: BTreeMap::clone(&only),
-                    from,
-                    to,
-                    slots,
-                });
-            }
+            all.push(Question {
+                by,
+                only,
+                from,
+                to,
+                borders: Vec::new(),
+            });
         }
     }
     for question in &mut all {

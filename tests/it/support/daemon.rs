@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
@@ -69,6 +70,29 @@ impl Daemon {
                 format!("--storage.tsdb.path={folder}/data"),
                 format!("--web.listen-address={address}"),
                 "--web.enable-remote-write-receiver".to_owned(),
+            ]
+        })
+    }
+
+    /// Alertmanager, alone, that tells this webhook of every alert by itself and at once, and when it is over.
+    pub(crate) fn alertmanager(webhook: &str) -> Self {
+        let config = json!({
+            "route": {
+                "receiver": "duty", "group_by": ["..."],
+                "group_wait": "0s", "group_interval": "1s", "repeat_interval": "1h",
+            },
+            "receivers": [{"name": "duty", "webhook_configs": [{"url": webhook}]}],
+        });
+        Self::new("ONEFIVE_TEST_ALERTMANAGER", |address, folder| {
+            // JSON is YAML.
+            let file = format!("{folder}/alertmanager.yml");
+            std::fs::write(&file, config.to_string()).unwrap();
+            vec![
+                format!("--config.file={file}"),
+                format!("--storage.path={folder}/data"),
+                format!("--web.listen-address={address}"),
+                // No port for other Alertmanagers.
+                "--cluster.listen-address=".to_owned(),
             ]
         })
     }

@@ -22,6 +22,15 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Scrapes `paths` of the service, each as a job of its own.
     pub(crate) fn start(address: &str, paths: &[&str]) -> Self {
+        Self::with(address, paths, None)
+    }
+
+    /// The same, by the rules that are shipped as they are, each second, with somebody to tell of what they find.
+    pub(crate) fn alerting(address: &str, paths: &[&str], alertmanager: &str) -> Self {
+        Self::with(address, paths, Some(alertmanager))
+    }
+
+    fn with(address: &str, paths: &[&str], alertmanager: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let jobs: Vec<Value> = paths
             .iter()
@@ -32,9 +41,16 @@ impl Prometheus {
                 })
             })
             .collect();
-        let config = json!({
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs,
+        let mut config = json!({
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "scrape_configs": jobs,
         });
+        if let Some(alertmanager) = alertmanager {
+            std::fs::write(folder.path().join("rules.yml"), rules()).unwrap();
+            config["rule_files"] = json!(["rules.yml"]);
+            let targets = json!([{"static_configs": [{"targets": [alertmanager]}]}]);
+            config["alerting"] = json!({ "alertmanagers": targets });
+        }
         // JSON is YAML.
         std::fs::write(folder.path().join("prometheus.yml"), config.to_string()).unwrap();
         let listen = format!("127.0.0.1:{}", free_port());
@@ -53,6 +69,29 @@ impl Prometheus {
             url: format!("http://{listen}"),
             folder,
         }
+    }
+
+    /// Waits until it knows whom to tell: what is found before that is told to nobody for a minute.
+    pub(crate) async fn knows_alertmanager(&self) {
+        let listen = self.url.strip_prefix("http://").unwrap();
+        let known = timeout(DEADLINE, async {
+            let mut ticks = interval(Duration::from_millis(100));
+            loop {
+                ticks.tick().await;
+                if tokio::net::TcpStream::connect(listen).await.is_err() {
+                    continue;
+                }
+                let answer = http::get(&format!("{}/api/v1/alertmanagers", self.url)).await;
+                if answer.status != 200 {
+                    continue;
+                }
+                let active = &answer.json()["data"]["activeAlertmanagers"];
+                if active.as_array().is_some_and(|all| !all.is_empty()) {
+                    return;
+                }
+            }
+        });
+        known.await.expect("an Alertmanager is known");
     }
 
     /// The values of a query now, by nothing but their order; `None` while Prometheus does not answer.
@@ -94,6 +133,17 @@ impl Prometheus {
             panic!("{query} is {last:?}, not {wanted}\n{log}");
         }
     }
+}
+
+/// The rules that are shipped, as a file for Prometheus: what stands under `spec`.
+fn rules() -> String {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s/rules/rules.yaml");
+    let shipped = std::fs::read_to_string(file).unwrap();
+    let (_, spec) = shipped.split_once("\nspec:\n").unwrap();
+    let lines = spec
+        .lines()
+        .map(|line| line.strip_prefix("  ").unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl Drop for Prometheus {
