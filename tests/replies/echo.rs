@@ -1,6 +1,8 @@
 //! Our own texts come back: quoted by a phone that says "liked", copied, or forwarded. No text of ours, in any language, may read as
 //! a wish or as a rating.
 
+use std::fmt::Write as _;
+
 use onefive::channel::reading;
 use onefive::channel::wording::{self, Wording};
 use onefive::domain::reply::Understood;
@@ -81,7 +83,7 @@ fn no_text_of_ours_reads_as_a_wish_or_a_rating() {
             ] {
                 let read = reading::text(&reply);
                 if !matches!(read, Understood::Words(_)) {
-                    wrong += &format!("{}: {reply:?} is {read:?}\n", words.tag);
+                    let _ = writeln!(wrong, "{}: {reply:?} is {read:?}", words.tag);
                 }
             }
         }
@@ -98,7 +100,7 @@ fn a_reaction_to_a_text_of_ours_says_nothing() {
                 let reply = reaction.replace("{}", &text);
                 let read = reading::text(&reply);
                 if read != Understood::Reaction {
-                    wrong += &format!("{}: {reply:?} is {read:?}\n", words.tag);
+                    let _ = writeln!(wrong, "{}: {reply:?} is {read:?}", words.tag);
                 }
             }
         }

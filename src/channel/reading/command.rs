@@ -156,7 +156,7 @@ fn sentences(tokens: &[Token]) -> Vec<Vec<Word<'_>>> {
             Kind::Mark('.' | '!' | '?' | ';') => all.push(Vec::new()),
             Kind::Mark('\'' | '-') if !token.spaced => {}
             Kind::Number(_) | Kind::Star | Kind::EmptyStar | Kind::OtherNumber | Kind::Mark(_) => {
-                apart = true
+                apart = true;
             }
         }
     }
@@ -222,7 +222,8 @@ impl Commands {
         match given {
             Some(number) => {
                 let vows = lang::is_unreal(&said.split(' ').collect::<Vec<_>>());
-                !vows && !(number > 2 && self.closers.contains(said))
+                let closes = number > 2 && self.closers.contains(said);
+                !vows && !closes
             }
             None => first || !self.closers.contains(said),
         }

@@ -196,13 +196,21 @@ pub(super) fn counts(reply: &Reply<'_>, value: Value) -> bool {
     next.is_some_and(|at| reply.anywhere(at, class::COUNTED) && !reply.begins_line(at))
 }
 
-/// What the words and faces of a reply say, apart from its value.
+/// How much a reply blames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Blame {
+    #[default]
+    None,
+    /// No more than a four may have.
+    Mild,
+    Full,
+}
+
+/// What the words of a reply say, apart from its value.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mood {
     good: bool,
-    bad: bool,
-    /// Worse than a four may have.
-    worse: bool,
+    blame: Blame,
     /// Sets one thing against another.
     but: bool,
 }
@@ -222,8 +230,14 @@ impl Mood {
             }
             let turned = is_negated(view, at);
             mood.good |= good != turned;
-            mood.bad |= bad != turned;
-            mood.worse |= bad && !turned && !view.feels(at, class::MILD);
+            let blame = if bad == turned {
+                Blame::None
+            } else if turned || view.feels(at, class::MILD) {
+                Blame::Mild
+            } else {
+                Blame::Full
+            };
+            mood.blame = mood.blame.max(blame);
         }
         mood
     }
@@ -253,12 +267,13 @@ pub(super) fn is_turned(view: View<'_>, score: Score, value: &Range<usize>) -> b
         reply.tokens.iter().any(is_one)
     };
     let mood = Mood::of(view, value);
-    let mixed = |other: bool| other || mood.but;
+    let praised = mood.good && mood.blame == Blame::None && !mood.but;
+    let blamed = |least: Blame| mood.blame >= least && !mood.good && !mood.but;
     let turned = match score.get() {
-        1 | 2 => mood.good && !mixed(mood.bad) || face(GLAD),
+        1 | 2 => praised || face(GLAD),
         3 => false,
-        4 => mood.worse && !mixed(mood.good) || face(SAD),
-        _ => mood.bad && !mixed(mood.good) || face(SAD),
+        4 => blamed(Blame::Full) || face(SAD),
+        _ => blamed(Blame::Mild) || face(SAD),
     };
     turned || only_doubt
 }
@@ -267,9 +282,9 @@ pub(super) fn is_turned(view: View<'_>, score: Score, value: &Range<usize>) -> b
 pub(super) fn is_explained(view: View<'_>, value: Value) -> bool {
     let mood = Mood::of(view, &(value.place..value.rest));
     match value.score.get() {
-        1 | 2 => mood.bad && !mood.good,
+        1 | 2 => mood.blame > Blame::None && !mood.good,
         3 => false,
-        _ => mood.good && !mood.bad,
+        _ => mood.good && mood.blame == Blame::None,
     }
 }
 
