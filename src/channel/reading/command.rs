@@ -178,8 +178,9 @@ impl Commands {
     /// Whether a sentence, a line or a part between marks is nothing but a word of command: "STOP 4", "1 - quit", "2\nend".
     fn is_alone(&self, tokens: &[Token]) -> bool {
         let ends = |token: &Token| match token.kind {
-            Kind::Mark('.' | '!' | '?' | ',' | ';' | '/' | '|') => true,
-            Kind::Mark('-') => token.spaced,
+            Kind::Mark('.' | '!' | '?' | ',' | ';' | '|') => true,
+            // Glued, they join words and the parts of links.
+            Kind::Mark('-' | '/') => token.spaced,
             Kind::Word(_)
             | Kind::Number(_)
             | Kind::Star

@@ -173,7 +173,8 @@ pub(super) const LANGUAGE: Language = Language {
     ],
     unless: "t not never won wont cannot cant dont didnt doesnt wouldnt couldnt",
     tells: &[
-        "you|they|he|she|we|it|why|did|does|who",
+        "you|they|he|she|we|why|did|does|who",
+        "made|makes|making|let|lets it",
         "get|gets|got|getting|receive|received",
     ],
     asks: &[
