@@ -56,6 +56,8 @@ pub enum Understood {
     Start,
     /// Who are you?
     Help,
+    /// A phone's word that somebody liked, loved or questioned a message, with that message quoted: the contact wrote nothing.
+    Reaction,
     /// A score, with the words around it (may be empty).
     Rating(Score, String),
     /// No score in it.
@@ -119,7 +121,7 @@ pub fn effect(
         (Understood::Rating(score, words), None) if state.admits(State::Answered) => {
             Effect::Rated(score, words)
         }
-        (Understood::Rating(_, _), None) => Effect::Nothing,
+        (Understood::Rating(_, _), None) | (Understood::Reaction, _) => Effect::Nothing,
         (Understood::Words(words), None) => Effect::Unrecognized(words),
         (Understood::Rating(score, words), Some(rating)) => {
             match second_answer(rating, Some(score), &words, now, window_ms) {
@@ -220,6 +222,22 @@ mod tests {
                 ),
                 Effect::OptedOut
             );
+        }
+    }
+
+    #[test]
+    fn a_reaction_says_nothing_before_and_after_a_rating() {
+        for (state, rating) in [(State::Sent, None), (State::Answered, Some(&rated()))] {
+            let now = Timestamp::from_millis(2_000);
+            let effect = effect(
+                state,
+                rating,
+                Understood::Reaction,
+                Grade::Channel,
+                now,
+                900_000,
+            );
+            assert_eq!(effect, Effect::Nothing);
         }
     }
 

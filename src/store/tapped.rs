@@ -89,7 +89,11 @@ impl<'a> Weighed<'a> {
 pub(super) fn score_of(understood: &Understood) -> i64 {
     match understood {
         Understood::Rating(score, _) => i64::from(*score),
-        Understood::Stop | Understood::Start | Understood::Help | Understood::Words(_) => 0,
+        Understood::Stop
+        | Understood::Start
+        | Understood::Help
+        | Understood::Reaction
+        | Understood::Words(_) => 0,
     }
 }
 

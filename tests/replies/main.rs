@@ -1,8 +1,10 @@
 //! The reader of replies against labelled replies in seven languages, beside two naive readers. The tables are printed by
-//! `tests/run`; what fails is a wrong rating, a missed or invented wish to be left alone, and too many missed ratings.
+//! `tests/run`. In the corpus, what fails is a wrong rating, a missed or invented wish to be left alone, and too many missed
+//! ratings. Two more sets, written apart from the rules, only give their figures.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod echo;
 mod soak;
 
 use std::fmt::Write as _;
@@ -11,10 +13,11 @@ use onefive::channel::reading;
 use onefive::domain::reply::Understood;
 
 /// What a reply is, or is read as.
-const KINDS: [&str; 9] = ["1", "2", "3", "4", "5", "none", "stop", "start", "help"];
+const KINDS: [&str; 10] = [
+    "1", "2", "3", "4", "5", "none", "stop", "start", "help", "reaction",
+];
 /// The least share of ratings that has to be read, in percent.
 const RECALL_MIN: usize = 95;
-const RECALL_MIN_HELD_OUT: usize = 85;
 
 struct Row {
     line: usize,
@@ -49,6 +52,10 @@ fn held_out() -> Vec<Row> {
     rows(include_str!("heldout.tsv"))
 }
 
+fn fresh() -> Vec<Row> {
+    rows(include_str!("fresh.tsv"))
+}
+
 fn kind(word: &str) -> Option<&'static str> {
     KINDS.into_iter().find(|kind| *kind == word)
 }
@@ -64,6 +71,7 @@ fn read(reply: &str) -> (&'static str, String) {
         Understood::Stop => ("stop", String::new()),
         Understood::Start => ("start", String::new()),
         Understood::Help => ("help", String::new()),
+        Understood::Reaction => ("reaction", String::new()),
         Understood::Words(_) => ("none", String::new()),
     }
 }
@@ -93,12 +101,12 @@ fn command(reply: &str) -> &'static str {
 }
 
 /// How often each kind (row) was read as each kind (column).
-struct Table([[usize; 9]; 9]);
+struct Table([[usize; 10]; 10]);
 
 impl Table {
     fn of(rows: &[Row], reader: impl Fn(&str) -> &'static str) -> Self {
         let place = |kind: &str| KINDS.iter().position(|known| *known == kind).unwrap();
-        let mut table = Self([[0; 9]; 9]);
+        let mut table = Self([[0; 10]; 10]);
         for row in rows {
             table.0[place(row.expected)][place(reader(&row.reply))] += 1;
         }
@@ -122,12 +130,12 @@ impl Table {
     fn print(&self, name: &str) -> String {
         let mut text = format!("{name}\n  {:>12}", "truth \\ read");
         for kind in KINDS {
-            let _ = write!(text, "{kind:>6}");
+            let _ = write!(text, "{kind:>9}");
         }
         for (kind, counts) in KINDS.into_iter().zip(self.0) {
             let _ = write!(text, "\n  {kind:>12}");
             for count in counts {
-                let _ = write!(text, "{count:>6}");
+                let _ = write!(text, "{count:>9}");
             }
         }
         for (what, (right, read, real)) in [("ratings", self.ratings()), ("STOP", self.stops())] {
@@ -159,7 +167,8 @@ fn figures(name: &str, text: &str) {
     .unwrap();
 }
 
-fn check(name: &str, rows: &[Row], recall_min: usize) {
+/// Prints the tables, and returns the ratings that were missed, and whatever else was read otherwise than it is labelled.
+fn compare(name: &str, rows: &[Row]) -> (Table, String, String) {
     let ours = Table::of(rows, |reply| read(reply).0);
     let tables = [
         ours.print(&format!("{name}: {} replies, our reader", rows.len())),
@@ -186,23 +195,30 @@ fn check(name: &str, rows: &[Row], recall_min: usize) {
         }
     }
     println!("missed:\n{missed}");
-    assert!(wrong.is_empty(), "\n{wrong}");
-    let (right, _, real) = ours.ratings();
-    assert!(
-        right * 100 >= recall_min * real,
-        "recall {}",
-        percent(right, real)
-    );
+    (ours, missed, wrong)
 }
 
 #[test]
 fn replies_in_seven_languages_are_read_as_labelled() {
     let rows = corpus();
-    assert!(rows.len() >= 500);
-    check("corpus", &rows, RECALL_MIN);
+    assert!(rows.len() >= 800);
+    let (ours, _, wrong) = compare("corpus", &rows);
+    assert!(wrong.is_empty(), "\n{wrong}");
+    let (right, _, real) = ours.ratings();
+    assert!(
+        right * 100 >= RECALL_MIN * real,
+        "recall {}",
+        percent(right, real)
+    );
 }
 
+/// Frozen: whatever is misread here stays misread until a rule that was made for other replies reads it. Nothing fails on it,
+/// because a set that has to be read rightly is a set that the reader is tuned on.
 #[test]
-fn held_out_replies_are_read_as_labelled() {
-    check("heldout", &held_out(), RECALL_MIN_HELD_OUT);
+fn unseen_replies_give_honest_figures() {
+    for (name, rows) in [("heldout", held_out()), ("fresh", fresh())] {
+        let (_, _, wrong) = compare(name, &rows);
+        println!("read otherwise:\n{wrong}");
+        assert!(rows.len() >= 100);
+    }
 }

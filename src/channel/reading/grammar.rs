@@ -2,7 +2,7 @@
 
 use super::lang::class::{
     ADJECTIVE, ARTICLE, BAD, COUNTED, CUE, DOUBT, FOLLOWS, FOR, FRAME, FROM, GOOD, GREETING, ME,
-    MIDDLING, OBJECT, OF, STRONGER, UNIT, WORK,
+    MIDDLING, NAMES, NOT, OBJECT, OF, PEOPLE, STRONGER, UNIT, WORK,
 };
 use super::second::{self, Value};
 use super::token::Kind;
@@ -28,31 +28,35 @@ pub(super) fn read(view: View<'_>) -> Option<Found> {
     if second::has_second(view, value, opens)
         || !second::stars_agree(reply, value.score)
         || second::counts(reply, value)
-        || second::is_turned(reply, value)
     {
         return None;
     }
-    if is_numbered(view, lead, value) {
+    let found = shape(view, lead, value)?;
+    // Last, because it looks at every word.
+    let taken_back = second::is_imagined(reply, value)
+        || second::is_turned(view, value.score, &(value.place..value.rest));
+    (!taken_back).then_some(found)
+}
+
+/// The reading of a value, if it is given in one of the shapes.
+fn shape(view: View<'_>, lead: usize, value: Value) -> Option<Found> {
+    let opens = value.place == lead;
+    let read = if is_numbered(view, lead, value) {
         return Some(Found {
             value,
             comment: Some(value.rest),
         });
-    }
-    if !second::stands_alone(reply, value) {
-        return None;
-    }
-    if opens {
-        leads(view, value).then_some(Found {
-            value,
-            comment: Some(value.rest),
-        })
+    } else if !second::stands_alone(view.reply, value) {
+        false
+    } else if opens {
+        leads(view, value)
     } else {
-        let read = is_sentence(view, value) || trails(view, lead, value) || ends_alone(view, value);
-        read.then_some(Found {
-            value,
-            comment: None,
-        })
-    }
+        is_sentence(view, value) || trails(view, lead, value) || ends_alone(view, value)
+    };
+    read.then_some(Found {
+        value,
+        comment: opens.then_some(value.rest),
+    })
 }
 
 /// The first digits, or else the first word that is a value and no article.
@@ -153,8 +157,8 @@ fn leads(view: View<'_>, value: Value) -> bool {
     }
     let strong = next + usize::from(view.is(next, STRONGER) && reply.is_word(next + 1));
     let ends = !reply.is_word(strong + 1) || view.is(strong + 1, FOLLOWS | WORK);
-    // "2 slow answers" counts answers, "2 slow" does not; "5 very helpful" cannot.
-    view.agrees(strong, value.score) && ends || strong > next && !reply.is_word(strong + 1)
+    // "2 slow answers" counts answers, "2 slow" does not. "5 too late" is no praise.
+    view.agrees(strong, value.score) && ends
 }
 
 /// A mark, an emoji or the end stands between the value and what comes.
@@ -250,7 +254,7 @@ fn trails(view: View<'_>, lead: usize, value: Value) -> bool {
     let article = article_before(view, value.place);
     let sure = (reply.is_digits(value.place) || article || has_scale_or_unit(value))
         && !view.is_article_one(value.place);
-    if !sure || !only_marks_after(view, value) {
+    if !sure || !only_marks_after(view, value) || counts_people(view, value) {
         return false;
     }
     // An emoji may be glued to the value, nothing else; a full stop may end a word instead of a sentence ("Str. 4").
@@ -269,6 +273,24 @@ fn trails(view: View<'_>, lead: usize, value: Value) -> bool {
     })
 }
 
+/// `thank you 2`, `good for 2`, `so 2`: right behind such words a digit counts people, or sounds like "too" or "for".
+fn counts_people(view: View<'_>, value: Value) -> bool {
+    let reply = view.reply;
+    let Some(before) = value
+        .place
+        .checked_sub(1)
+        .filter(|at| reply.is_word(*at) && !reply.begins_line(value.place))
+    else {
+        return false;
+    };
+    let few = (2..=4).contains(&value.score.get()) && !has_scale_or_unit(value);
+    // "Service was slow so 2" says why.
+    let says_why = (0..before).any(|at| view.agrees(at, value.score));
+    let strong = view.is(before, STRONGER) && !says_why && !view.agrees(before, value.score);
+    reply.is_digits(value.place)
+        && (few && view.is(before, PEOPLE) || view.is(before, FOR) || strong)
+}
+
 fn only_marks_after(view: View<'_>, value: Value) -> bool {
     let mut after = view.reply.tokens.iter().skip(value.rest);
     after.all(|token| {
@@ -276,12 +298,34 @@ fn only_marks_after(view: View<'_>, value: Value) -> bool {
     })
 }
 
-/// A digit alone on the last line, or behind an exclamation mark: "Works again!\n5".
+/// A digit alone on the last line or behind an exclamation mark, "Works again!\n5", or behind words that say why: "he was rude, 1".
 fn ends_alone(view: View<'_>, value: Value) -> bool {
     let reply = view.reply;
+    if !reply.is_digits(value.place) || !only_marks_after(view, value) {
+        return false;
+    }
     let before = reply.mark_before(value.place);
     let apart = reply.begins_line(value.place) && !matches!(before, Some(':' | ',' | '-'))
         || before == Some('!');
+    // "No more errors, perfect 5"; but "good 4" may be "good for".
+    let close = value
+        .place
+        .checked_sub(1)
+        .is_some_and(|at| !matches!(value.score.get(), 2 | 4) && view.feels(at, GOOD | BAD));
+    let pointed = matches!(before, Some(',' | '.'));
+    let explained = (apart || close || pointed) && second::is_explained(view, value);
+    if !apart && !explained {
+        return false;
+    }
     let asked = (0..reply.tokens.len()).any(|at| matches!(reply.mark(at), Some('?' | '¿')));
-    reply.is_digits(value.place) && apart && !asked && only_marks_after(view, value)
+    // "Definitely not! 5" takes it back, "please press\n5" goes on with it. What turns blame into praise doubts nothing, nor does
+    // a complaint beside the worst score: "It still does not work!\n1".
+    let words = (0..value.place).filter(|at| reply.is_word(*at)).count();
+    let told = explained || value.score.get() == 1 && words > 3;
+    let doubted = (0..value.place).any(|at| view.doubts(at) && !(told && reply.in_any(at, NOT)));
+    let named = (0..value.place)
+        .rev()
+        .find(|at| reply.is_word(*at))
+        .is_some_and(|at| reply.in_any(at, NAMES | FOR | COUNTED));
+    !asked && !doubted && !named
 }

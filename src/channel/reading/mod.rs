@@ -12,6 +12,7 @@ mod digit;
 mod grammar;
 mod lang;
 mod phrase;
+mod reaction;
 mod score;
 mod second;
 mod token;
@@ -20,6 +21,9 @@ mod view;
 /// What a text message means.
 pub fn text(raw: &str) -> Understood {
     let tokens = token::tokens(raw);
+    if reaction::is_one(&tokens) {
+        return Understood::Reaction;
+    }
     if let Some(command) = command::read(&tokens) {
         return command;
     }

@@ -57,7 +57,7 @@ proptest! {
     fn a_digit_of_any_script_is_its_score(
         c in "\\p{Nd}",
         before in prop::sample::select(vec!["", " ", "(", "\"", "*", "\u{202b}"]),
-        after in prop::sample::select(vec!["", ".", "!", "!!", ")", " 🙂", "\u{fe0f}\u{20e3}", " ;-)", "/5", " ★"]),
+        after in prop::sample::select(vec!["", ".", "!", "!!", ")", " 😐", "\u{fe0f}\u{20e3}", " ;-)", "/5", " ★"]),
     ) {
         let digit = digit::value(c.chars().next().unwrap()).unwrap();
         let read = text(&format!("{before}{c}{after}"));

@@ -4,6 +4,7 @@ use crate::domain::rating::Score;
 
 use super::grammar::{self, Found};
 use super::lang;
+use super::second;
 use super::token::{Kind, Token};
 use super::view::{Reply, View};
 
@@ -50,16 +51,21 @@ fn stars(reply: &Reply<'_>) -> Option<(Score, String)> {
                 senses.value_anywhere || senses.anywhere & lang::class::NUMBER > 0
             })
     });
-    let plain = whole && !numbers;
+    let turned = |score| {
+        (0..lang::COUNT)
+            .any(|language| second::is_turned(View { reply, language }, score, &(first..end)))
+    };
+    let plain = whole && !numbers && score(filled).is_some_and(|score| !turned(score));
     if plain && first == 0 {
         return score(filled).map(|score| (score, comment(reply, end)));
     }
     // Behind words a few stars may be decoration; all five are not.
     let five = plain && end == tokens.len() && shown == 5;
     let asked = (0..tokens.len()).any(|at| reply.mark(at) == Some('?'));
+    let doubted = (0..first).any(|at| reply.anywhere(at, lang::class::DOUBT | lang::class::NOT));
     let said = || reply.raw.trim().to_owned();
     score(filled)
-        .filter(|_| five && !asked)
+        .filter(|_| five && !asked && !doubted)
         .map(|score| (score, said()))
 }
 
@@ -70,6 +76,10 @@ fn score(count: usize) -> Option<Score> {
 }
 
 fn valued(reply: &Reply<'_>) -> Option<(Score, String)> {
+    // Most words are no reply to us: without a value in any language there is nothing to weigh.
+    if !(0..reply.tokens.len()).any(|at| reply.is_value(at)) {
+        return None;
+    }
     let mut found: Option<Found> = None;
     for language in 0..lang::COUNT {
         let Some(read) = grammar::read(View { reply, language }) else {

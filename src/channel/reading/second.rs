@@ -1,10 +1,12 @@
 //! What beside a value leaves more than one way to read it: a second number, a unit that the number counts, a mark that
 //! makes it an amount, words that say the opposite. These rules hold for all languages at once.
 
+use std::ops::Range;
+
 use crate::domain::rating::Score;
 
-use super::lang::class;
-use super::token::Kind;
+use super::lang::{self, class};
+use super::token::{Kind, Token};
 use super::view::{Reply, View};
 
 /// Marks that turn a number into something else wherever they stand beside it.
@@ -14,8 +16,8 @@ const JOINS: &[&str] = &[
     "to", "bis", "tot", "a", "y", "e", "et", "und", "en", "and", "or", "oder", "of", "o", "ou",
     "u", "x", "by",
 ];
-const SAD: &str = "👎😡🤬😠🖕💩";
-const GLAD: &str = "👍👏🎉🥳😍🥰🤩";
+const SAD: &str = "👎😡🤬😠🖕💩😭🙄💔😢😞😒😤😩😫☹🙁😖😣😔🤮🤢😾😿😕👿";
+const GLAD: &str = "👍👏🎉🥳😍🥰🤩😀😃😄😁😊☺🙂😇🙏❤♥💕💖💗💙💚💛🧡💜😘🤗👌💯";
 
 /// A value in a reply: where it stands, and where what belongs to it (a scale, a unit) ends.
 #[derive(Debug, Clone, Copy)]
@@ -194,36 +196,105 @@ pub(super) fn counts(reply: &Reply<'_>, value: Value) -> bool {
     next.is_some_and(|at| reply.anywhere(at, class::COUNTED) && !reply.begins_line(at))
 }
 
-/// `1 - excellent`, `5 👎`: whoever turned the scale around has to be asked again. Nor is "5, not" a five.
-pub(super) fn is_turned(reply: &Reply<'_>, value: Value) -> bool {
-    let words: Vec<usize> = (value.rest..reply.tokens.len())
-        .filter(|at| reply.is_word(*at))
-        .collect();
-    let any = |at: usize, classes: u32| reply.in_any(at, classes);
-    // "5 very bad": what makes a word stronger is skipped, and so is a verb between ("1 is excellent").
-    let said = words
-        .iter()
-        .copied()
-        .take(3)
-        .find(|at| any(*at, class::GOOD | class::BAD) && !any(*at, class::STRONGER));
-    let first_doubts = words.first().is_some_and(|at| any(*at, class::DOUBT));
+/// How much a reply blames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Blame {
+    #[default]
+    None,
+    /// No more than a four may have.
+    Mild,
+    Full,
+}
+
+/// What the words of a reply say, apart from its value.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mood {
+    good: bool,
+    blame: Blame,
+    /// Sets one thing against another.
+    but: bool,
+}
+
+impl Mood {
+    fn of(view: View<'_>, value: &Range<usize>) -> Self {
+        let mut mood = Self::default();
+        for at in (0..view.reply.tokens.len()).filter(|at| !value.contains(at)) {
+            mood.but |= view.feels(at, class::BUT);
+            let good = view.feels(at, class::GOOD | class::PRAISE);
+            let bad = view.feels(at, class::BAD | class::BLAME);
+            // "Super slow" is slow.
+            let only_strong = view.feels(at, class::STRONGER)
+                && view.feels(at + 1, class::GOOD | class::BAD | class::BLAME);
+            if good == bad || only_strong {
+                continue;
+            }
+            let turned = is_negated(view, at);
+            mood.good |= good != turned;
+            let blame = if bad == turned {
+                Blame::None
+            } else if turned || view.feels(at, class::MILD) {
+                Blame::Mild
+            } else {
+                Blame::Full
+            };
+            mood.blame = mood.blame.max(blame);
+        }
+        mood
+    }
+}
+
+/// Whether one of the three words before this one, in the same clause, turns it around: "not very good".
+fn is_negated(view: View<'_>, at: usize) -> bool {
+    let before = (0..at).rev().take(4);
+    let joined = before.take_while(|at| {
+        view.reply.is_word(*at) || matches!(view.reply.mark(*at), Some('\'' | '-'))
+    });
+    joined
+        .take_while(|at| !view.feels(*at, class::BUT))
+        .any(|at| view.is(at, class::NOT) || view.reply.anywhere(at, class::NOT))
+}
+
+/// `1 - excellent`, `Horrible! 5`, `5 👎`: whoever turned the scale around has to be asked again. Nor is "5, not" a five.
+pub(super) fn is_turned(view: View<'_>, score: Score, value: &Range<usize>) -> bool {
+    let reply = view.reply;
+    let mut words = (value.end..reply.tokens.len()).filter(|at| reply.is_word(*at));
+    let only_doubt = words
+        .next()
+        .is_some_and(|at| reply.in_any(at, class::DOUBT))
+        && words.all(|at| reply.in_any(at, class::DOUBT));
     let face = |faces: &str| {
-        reply
-            .tokens
-            .iter()
-            .any(|token| matches!(token.kind, Kind::Mark(mark) if faces.contains(mark)))
+        let is_one = |token: &Token| matches!(token.kind, Kind::Mark(mark) if faces.contains(mark));
+        reply.tokens.iter().any(is_one)
     };
-    let (good, bad) = match said {
-        Some(at) => (any(at, class::GOOD), any(at, class::BAD)),
-        None => (false, false),
-    };
-    let only_doubt = !words.is_empty() && words.iter().all(|at| any(*at, class::DOUBT));
-    let turned = match value.score.get() {
-        1 => good && !bad && !first_doubts || face(GLAD),
-        2 => face(GLAD),
+    let mood = Mood::of(view, value);
+    let praised = mood.good && mood.blame == Blame::None && !mood.but;
+    let blamed = |least: Blame| mood.blame >= least && !mood.good && !mood.but;
+    let turned = match score.get() {
+        1 | 2 => praised || face(GLAD),
         3 => false,
-        4 => face(SAD),
-        _ => bad && !good && !first_doubts || face(SAD),
+        4 => blamed(Blame::Full) || face(SAD),
+        _ => blamed(Blame::Mild) || face(SAD),
     };
     turned || only_doubt
+}
+
+/// Whether the words praise or blame, and all of it fits the score.
+pub(super) fn is_explained(view: View<'_>, value: Value) -> bool {
+    let mood = Mood::of(view, &(value.place..value.rest));
+    match value.score.get() {
+        1 | 2 => mood.blame > Blame::None && !mood.good,
+        3 => false,
+        _ => mood.good && mood.blame == Blame::None,
+    }
+}
+
+/// `5 - if only it were true`, `5, never again`: the words right behind a good value take it back.
+pub(super) fn is_imagined(reply: &Reply<'_>, value: Value) -> bool {
+    if value.score.get() < 3 {
+        return false;
+    }
+    let marks = (value.rest..).take_while(|at| reply.mark(*at).is_some());
+    let start = value.rest + marks.count();
+    let words: Vec<&str> = (start..).map_while(|at| reply.word(at)).take(8).collect();
+    lang::is_unreal(&words)
 }

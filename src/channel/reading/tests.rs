@@ -242,7 +242,10 @@ fn labelled_replies_are_read_as_labelled() {
                 assert_eq!(words, raw.trim());
                 None
             }
-            other @ (Understood::Stop | Understood::Start | Understood::Help) => {
+            other @ (Understood::Stop
+            | Understood::Start
+            | Understood::Help
+            | Understood::Reaction) => {
                 panic!("{raw:?} is {other:?}")
             }
         };

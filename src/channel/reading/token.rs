@@ -2,6 +2,7 @@
 //! full-width and mathematical letters, digits of any script.
 
 use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::decompose_compatible;
 
 use super::digit;
 
@@ -66,9 +67,7 @@ pub(super) fn tokens(raw: &str) -> Vec<Token> {
             cutter.stop_sign(place);
         } else {
             // One character may be several: "½" is 1, a slash and 2; "№" is "No".
-            for folded in std::iter::once(c).nfkd() {
-                cutter.take(fold(folded), place);
-            }
+            decompose_compatible(c, |folded| cutter.take(fold(folded), place));
         }
     }
     hearts(&mut cutter.tokens);
@@ -197,6 +196,10 @@ fn fold(c: char) -> char {
         '‘' | '’' | 'ʼ' | '`' | '´' => '\'',
         '‐' | '‑' | '‒' | '–' | '—' | '−' => '-',
         '“' | '”' | '„' | '«' | '»' => '"',
+        // "About four" and "at least four"; taken apart, "≠" would become "=".
+        '≈' | '≃' | '≅' | '∼' | '≠' | '≤' | '≥' | '≲' | '≳' | '⩽' | '⩾' => {
+            '~'
+        }
         c => c,
     }
 }

@@ -72,6 +72,15 @@ impl<'a> Reply<'a> {
         )
     }
 
+    /// Whether this is a value in some language.
+    pub(super) fn is_value(&self, at: usize) -> bool {
+        let is_one = |sense: &lang::Sense| sense.value > 0 || sense.classes & class::ONE > 0;
+        self.is_digits(at)
+            || self
+                .senses(at)
+                .is_some_and(|senses| senses.of.iter().any(is_one))
+    }
+
     /// The score that digits name.
     pub(super) fn digits(&self, at: usize) -> Option<Score> {
         match &self.tokens.get(at)?.kind {
@@ -128,8 +137,21 @@ impl View<'_> {
         self.knows(at + 1) && !other.knows(at + 1) || self.language == other.language
     }
 
+    /// What is only counted in a language does not show that the reply is written in it.
     fn knows(&self, at: usize) -> bool {
-        self.sense(at) != lang::Sense::default()
+        let sense = self.sense(at);
+        sense.classes & !class::COUNTED > 0 || sense.value > 0
+    }
+
+    /// The classes of a word in this language, or in any other if this one does not know it.
+    pub(super) fn feels(&self, at: usize, classes: u32) -> bool {
+        let sense = self.sense(at);
+        // That a number after it names something does not show what a word means.
+        if sense.classes & !(class::NAMES | class::PEOPLE) == 0 && sense.value == 0 {
+            self.reply.in_any(at, classes)
+        } else {
+            self.is(at, classes)
+        }
     }
 
     /// The score at this place: one digit, or a number word of this language.

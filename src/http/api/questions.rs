@@ -49,9 +49,7 @@ pub(super) struct Limits {
     topic: Option<String>,
     /// Only this language.
     language: Option<String>,
-    /// Only asks in these words: `de` are those of the service in that language, `de/own` the desk's own in place of them (any text of
-    /// the ask's channel, or a word of the scale), `de/own/vpn` those that the desk has for the touchpoint `vpn`; as they were set
-    /// when the conversation ended.
+    /// Only this wording of the ask.
     wording: Option<String>,
 }
 
@@ -110,6 +108,7 @@ pub(super) struct Asking {
     pub(super) by: Vec<Piece>,
     /// The time zone's name.
     pub(super) timezone: String,
+    zone: TimeZone,
     /// The fewest ratings that a group is shown for.
     pub(super) minimum: i64,
     /// The same for what is not about an agent.
@@ -185,6 +184,7 @@ impl Limits {
             question,
             by,
             timezone,
+            zone,
             minimum,
             plain_minimum,
         })
@@ -233,7 +233,7 @@ impl Asking {
         let mut names = group.by.iter().cloned();
         let name = |piece: &Piece| match piece {
             Piece::Of(_) => names.next().unwrap_or_default(),
-            Piece::In(_) => date(group.day),
+            Piece::In(period) => self.date(group.slot, *period),
         };
         self.by.iter().map(name).collect()
     }

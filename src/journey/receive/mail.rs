@@ -155,10 +155,12 @@ fn understand(words: &str) -> Understood {
             Understood::Stop => return Understood::Stop,
             Understood::Rating(score, comment) => (score, format!("{comment}\n{}", after.trim())),
             // A mail that begins with "Help" or "Start" and goes on is about something else.
-            Understood::Start | Understood::Help | Understood::Words(_) => {
+            Understood::Start | Understood::Help | Understood::Reaction | Understood::Words(_) => {
                 return Understood::Words(clean_comment(words));
             }
         },
+        // Mail programs put their reactions apart; in a mail, such words are words.
+        Understood::Reaction => return Understood::Words(clean_comment(words)),
         command @ (Understood::Stop | Understood::Start | Understood::Help) => return command,
     };
     Understood::Rating(score, clean_comment(&comment))
@@ -185,7 +187,11 @@ mod tests {
     fn rated(words: &str) -> Option<(u8, String)> {
         match understand(words) {
             Understood::Rating(score, comment) => Some((Score::get(score), comment)),
-            Understood::Stop | Understood::Start | Understood::Help | Understood::Words(_) => None,
+            Understood::Stop
+            | Understood::Start
+            | Understood::Help
+            | Understood::Reaction
+            | Understood::Words(_) => None,
         }
     }
 

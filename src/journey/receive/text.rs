@@ -112,7 +112,10 @@ impl Journey {
                 let now = self.clock.now();
                 self.store.opt_in(&pair.theirs, at, now).await.map(|_| ())
             }
-            Understood::Help | Understood::Rating(..) | Understood::Words(_) => Ok(()),
+            Understood::Help
+            | Understood::Reaction
+            | Understood::Rating(..)
+            | Understood::Words(_) => Ok(()),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Results by group are what the rows are, at every instant: however far they are folded, whatever was corrected, taken out or
 //! erased, and whoever writes meanwhile.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -4,9 +4,10 @@
 //! A reply is read in every language at once, because nobody knows in which one a contact answers. What is a number in one
 //! language may be an everyday word in another; such words are in [`HOMOGRAPHS`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use super::phrase::Phrases;
 use super::token::folded;
 
 mod de;
@@ -55,6 +56,22 @@ pub(super) struct Language {
     pub(super) frame: &'static str,
     /// Words that only make the next one stronger.
     pub(super) stronger: &'static str,
+    /// Words that praise, but say nothing about what a number right before them counts.
+    pub(super) praise: &'static str,
+    /// The same for blame.
+    pub(super) blame: &'static str,
+    /// Blame that a four may have.
+    pub(super) mild: &'static str,
+    /// Words that turn praise into blame, and blame into praise.
+    pub(super) not: &'static str,
+    /// Words that set the rest of a reply against its beginning.
+    pub(super) but: &'static str,
+    /// Words after which a number on a line of its own names something: "my code is", "please press".
+    pub(super) names: &'static str,
+    /// People: behind them a number counts them, or is another word that sounds like it: "thank you 2".
+    pub(super) people: &'static str,
+    /// Phrases right behind a good value that take it back: "5 - if only it were true", "5, never again".
+    pub(super) unreal: &'static [&'static str],
     /// What scores are counted in.
     pub(super) unit: &'static str,
     /// Words between an article and a value: "a solid four".
@@ -79,12 +96,24 @@ pub(super) struct Language {
     pub(super) counted: &'static str,
     /// Words and phrases that opt out when nothing else is said.
     pub(super) stop: &'static [&'static str],
-    /// Those of them that opt out even beside a number or another sentence.
-    pub(super) stop_firmly: &'static str,
+    /// Those of them that opt out even with a number in the same sentence.
+    pub(super) stop_firmly: &'static [&'static str],
+    /// Unmistakable words that opt out at the start of a reply, unless one of `theirs` follows.
+    pub(super) stop_first: &'static [&'static str],
+    /// Those of `stop` that also say that there is nothing more to say: "5, basta".
+    pub(super) closers: &'static [&'static str],
+    /// What people stop, cancel or miss that is not ours: "stop wasting my time", "no more error messages".
+    pub(super) theirs: &'static str,
     /// Phrases that opt out wherever they stand, see [`super::phrase`].
     pub(super) stop_within: &'static [&'static str],
-    /// Words before such a phrase that make it something else: "they never text me", "the printer won't stop".
+    /// Words right before such a phrase that make it the opposite: "the printer won't stop". No `..` skips them either.
     pub(super) unless: &'static str,
+    /// Phrases shortly before it, in the same clause, that tell of something: "you stop texting".
+    pub(super) tells: &'static [&'static str],
+    /// Phrases there that make it a wish after all: "can you stop texting".
+    pub(super) asks: &'static [&'static str],
+    /// Words in which phones say that somebody liked a message, beside that message in quotation marks.
+    pub(super) reactions: &'static str,
     /// Words that opt in when nothing else is said. Not YES: it is an answer to anything.
     pub(super) start: &'static [&'static str],
     /// Words that ask who we are when nothing else is said.
@@ -116,7 +145,7 @@ pub(super) mod class {
     }
     classes! {
         ONE NUMBER DOUBT FOLLOWS GOOD BAD MIDDLING GREETING FRAME STRONGER UNIT ADJECTIVE ARTICLE CUE OBJECT WORK OF FROM ME
-        FOR COUNTED
+        FOR COUNTED PRAISE BLAME MILD NOT BUT NAMES PEOPLE
     }
 }
 
@@ -140,6 +169,27 @@ pub(super) struct Senses {
     pub(super) value_anywhere: bool,
     /// Whether it is an everyday word in another language.
     pub(super) homograph: bool,
+}
+
+/// Whether these words begin with a phrase of some language that takes the value before it back.
+pub(super) fn is_unreal(words: &[&str]) -> bool {
+    static UNREAL: LazyLock<Phrases> = LazyLock::new(|| {
+        let mut all = Phrases::default();
+        for phrase in ALL.iter().flat_map(|language| language.unreal) {
+            all.add(phrase);
+        }
+        all
+    });
+    UNREAL.start(words)
+}
+
+/// Whether phones say with this word that somebody liked a message.
+pub(super) fn is_reaction(word: &str) -> bool {
+    static REACTIONS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let all = ALL.iter().flat_map(|one| one.reactions.split_whitespace());
+        all.map(folded).collect()
+    });
+    REACTIONS.contains(word)
 }
 
 /// What this word is, if any language knows it.
@@ -176,10 +226,11 @@ fn index() -> HashMap<String, Senses> {
 }
 
 impl Language {
-    fn classes(&self) -> [(&'static str, u32); 21] {
+    fn classes(&self) -> [(&'static str, u32); 28] {
         use class::{
-            ADJECTIVE, ARTICLE, BAD, COUNTED, CUE, DOUBT, FOLLOWS, FOR, FRAME, FROM, GOOD,
-            GREETING, ME, MIDDLING, NUMBER, OBJECT, OF, ONE, STRONGER, UNIT, WORK,
+            ADJECTIVE, ARTICLE, BAD, BLAME, BUT, COUNTED, CUE, DOUBT, FOLLOWS, FOR, FRAME, FROM,
+            GOOD, GREETING, ME, MIDDLING, MILD, NAMES, NOT, NUMBER, OBJECT, OF, ONE, PEOPLE,
+            PRAISE, STRONGER, UNIT, WORK,
         };
         [
             (self.one, ONE),
@@ -203,6 +254,13 @@ impl Language {
             (self.me, ME),
             (self.for_, FOR),
             (self.counted, COUNTED),
+            (self.praise, PRAISE),
+            (self.blame, BLAME),
+            (self.mild, MILD),
+            (self.not, NOT),
+            (self.but, BUT),
+            (self.names, NAMES),
+            (self.people, PEOPLE),
         ]
     }
 }
@@ -246,7 +304,12 @@ mod tests {
             for (words, class) in language.classes() {
                 assert!(!words.trim().is_empty(), "language {place}, class {class}");
             }
-            assert!(!language.stop.is_empty() && !language.stop_within.is_empty());
+            let phrases = [language.stop, language.stop_within, language.unreal];
+            let more = [language.tells, language.asks, language.start, language.help];
+            for list in phrases.into_iter().chain(more) {
+                assert!(!list.is_empty(), "language {place}");
+            }
+            assert!(!language.reactions.is_empty() && !language.theirs.is_empty());
         }
     }
 }
