@@ -244,7 +244,7 @@ impl Service<Name> for Guard {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -334,18 +334,24 @@ mod tests {
             SendError::Connect
         );
     }
+
     #[tokio::test]
     async fn an_answer_without_end_is_not_read_to_the_deadline() {
         let endless = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", endless.local_addr().unwrap());
-        tokio::spawn(async move {
+        let talk = async {
             let (mut stream, _) = endless.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1_024]).await.unwrap() > 0);
             let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9000000000000\r\n\r\n";
             stream.write_all(head).await.unwrap();
             while stream.write_all(&[b'x'; 1_024]).await.is_ok() {}
-        });
+            std::future::pending::<()>().await;
+        };
         let client = Client::new(Networks::Every, SECOND * 60).unwrap();
         let sent = tokio::time::timeout(SECOND * 30, client.send(post(&url)));
-        assert_eq!(sent.await.unwrap().unwrap().status, StatusCode::OK);
+        tokio::select! {
+            answer = sent => assert_eq!(answer.unwrap().unwrap().status, StatusCode::OK),
+            () = talk => {}
+        }
     }
 }
