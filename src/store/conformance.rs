@@ -64,3 +64,4 @@ mod summary;
 mod together;
 mod totals;
 mod unreadable;
+mod wishes;
