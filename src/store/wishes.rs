@@ -38,13 +38,15 @@ const FIRST: Sql = Sql::each(
 );
 
 /// The newest ask between two addresses that may have arrived. Between telephone numbers any desk may have asked, so each is looked at
-/// by its own index: desks are few, and so is what nobody waits for.
+/// by its own index: desks are few, and so is what nobody waits for. SQLite would rather read all requests of each desk.
 macro_rules! last_asked {
-    ($pairs:literal) => {
+    ($index:literal $pairs:literal) => {
         concat!(
             "select ",
             request_columns!(),
-            " from desks cross join requests where requests.desk_id = desks.id and requests.address_hash = $1 \
+            " from desks cross join requests ",
+            $index,
+            "where requests.desk_id = desks.id and requests.address_hash = $1 \
              and requests.pair_key ",
             $pairs,
             " and (requests.sent_at > 0 or (requests.attempts > 0 and requests.state <> 'failed')) \
@@ -54,8 +56,8 @@ macro_rules! last_asked {
 }
 
 const LAST_ASKED: Sql = Sql::each(
-    last_asked!("in (select unhex(value) from json_each($2))"),
-    last_asked!("= any($2::bytea[])"),
+    last_asked!("indexed by requests_address " "in (select unhex(value) from json_each($2))"),
+    last_asked!("" "= any($2::bytea[])"),
 );
 
 #[cfg(test)]
