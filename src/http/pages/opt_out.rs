@@ -76,15 +76,15 @@ pub(super) async fn post(
     let form: Posted = body::form(&posted).unwrap_or_default();
     let proof = Proof::parse(&form.event);
     let (view, signs) = (&form.view, &form.signs);
-    let taken = journey.opt_out_by_page(&token, view, proof, signs, &visitor);
-    if taken.await? {
+    let wish = journey.opt_out_by_page(&token, view, proof, signs, &visitor);
+    if wish.await? {
         return Ok(match journey.open(&token).await? {
             Some(opened) => done(&doors, &token, &words(&opened), &opened.desk),
             None => not_found(&doors),
         });
     }
-    let taken = journey.opt_out_by_old_page(&token, view, proof, signs, &visitor);
-    match taken.await? {
+    let wish = journey.opt_out_by_old_page(&token, view, proof, signs, &visitor);
+    match wish.await? {
         Some(desk) => Ok(done(&doors, &token, &own(&desk), &desk)),
         None => shown(&doors, &token, &visitor).await,
     }
