@@ -121,11 +121,11 @@ impl Table {
     }
 
     fn print(&self, title: &str, sizes: &[i64]) {
-        let heads: String = sizes.iter().map(|size| format!("{size:>20}")).collect();
-        println!("\n{title:<40}{heads}");
+        let heads: Vec<String> = sizes.iter().map(|size| format!("{size:>20}")).collect();
+        println!("\n{title:<40}{}", heads.concat());
         for (row, values) in &self.0 {
-            let values: String = values.iter().map(|value| format!("{value:>20}")).collect();
-            println!("{row:<40}{values}");
+            let values: Vec<String> = values.iter().map(|value| format!("{value:>20}")).collect();
+            println!("{row:<40}{}", values.concat());
         }
     }
 }

@@ -22,3 +22,35 @@ create table walks (
 create index if not exists requests_address on requests (desk_id, address_hash, due_at);
 -- Raw replies by age. Partial: as large as what is not forgotten yet; paid once a reply, at the end of the index.
 create index replies_kept on replies (desk_id, id) where raw <> x'';
+
+-- What a contact said not to want, under the desk's own id of the person (a keyed hash), so that it holds at their other addresses too;
+-- with the address at which it was said, because START comes from there. Survives the erasure of the person, and shows nobody.
+create table person_opt_outs (
+    desk_id blob not null,
+    contact_hash blob not null,
+    address_hash blob not null,
+    at integer not null,
+    primary key (desk_id, contact_hash, address_hash)
+) strict, without rowid;
+
+-- START comes from an address and does not name a desk.
+create index person_opt_outs_address on person_opt_outs (address_hash);
+
+-- Links of asks that name nobody any more: whoever has such a mail may still say that they do not want another. It leads to that and to
+-- nothing else: no request, no rating.
+create table kept_links (
+    desk_id blob not null,
+    link_hash blob not null,
+    channel text not null,
+    address_hash blob not null,
+    -- The same as that of the address if the desk gave no id.
+    contact_hash blob not null,
+    -- When it was asked.
+    at integer not null,
+    primary key (desk_id, link_hash)
+) strict, without rowid;
+
+-- A link names no desk.
+create index kept_links_link on kept_links (link_hash);
+-- What is old enough to be forgotten.
+create index kept_links_at on kept_links (at);

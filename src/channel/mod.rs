@@ -233,6 +233,7 @@ mod tests {
             address: Address::none(),
             id: String::new(),
             name: "Ana".into(),
+            phone: None,
         }
     }
 

@@ -188,6 +188,17 @@ pub struct Contact {
     /// What to call the person; empty if unknown.
     #[serde(default)]
     pub name: String,
+    /// The person's own number, where they are asked in a call that is going on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<Address>,
+}
+
+impl Contact {
+    /// The address by which the person is known again: for opt-outs, caps and all that is kept about them. A call's id is another one
+    /// each time, so it is the person's number there, if that is known.
+    pub fn known_at(&self) -> &Address {
+        self.phone.as_ref().unwrap_or(&self.address)
+    }
 }
 
 #[cfg(test)]

@@ -101,6 +101,9 @@ pub struct ContactInfo {
     /// What to call the person. At most 80 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// The person's telephone number in E.164, where `to` is the id of a live call: opt-outs, caps and countries go by it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub phone: String,
     /// A language tag such as `es` or `de-AT`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub language: String,

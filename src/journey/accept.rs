@@ -14,7 +14,7 @@ use crate::domain::policy::{Case, Decision, Plan};
 use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
-use crate::domain::trigger::{EXPIRES_IN_DEFAULT, FieldError, Trigger};
+use crate::domain::trigger::{ContactInfo, EXPIRES_IN_DEFAULT, FieldError, Trigger};
 use crate::store::{Accepted, Carriage, NewRequest, StoreError};
 
 /// Seconds that a live call waits for its key if the trigger does not say: no call is asked about tomorrow.
@@ -149,6 +149,7 @@ impl Journey {
             None => handed_out,
         };
         let now = self.clock.now();
+        let contact = contact(&trigger.contact, address)?;
         let planned_at = now.plus_millis(i64::from(trigger.delay_seconds) * 1000);
         let case = Case {
             desk: desk.id,
@@ -156,7 +157,7 @@ impl Journey {
             live: live || handed_out,
             reachable: reaches,
             sender,
-            address: &address,
+            address: contact.known_at(),
             contact: &trigger.contact.id,
             agent: &trigger.agent.address,
             timezone: &trigger.contact.timezone,
@@ -174,11 +175,6 @@ impl Journey {
         });
         let words = Self::words(desk, trigger);
         let id = RequestId::new(now, random(self.entropy.as_ref()));
-        let contact = Contact {
-            address,
-            id: trigger.contact.id.clone(),
-            name: trigger.contact.name.clone(),
-        };
         let new = NewRequest {
             desk: desk.id,
             id,
@@ -248,4 +244,23 @@ impl Journey {
             Message::Text(_) | Message::Mail(_) | Message::Call => None,
         }
     }
+}
+
+/// The person, at this address. In a call that is going on, the person's own number says who it is; elsewhere the address does.
+fn contact(info: &ContactInfo, address: Address) -> Result<Contact, FieldError> {
+    let field = |message: String| FieldError::new("contact.phone", message);
+    let phone = if info.phone.is_empty() {
+        None
+    } else if address.kind() == AddressKind::Call {
+        Some(Address::phone(&info.phone).map_err(|error| field(error.to_string()))?)
+    } else {
+        let message = "is only for a live call: elsewhere `to` says where the contact is";
+        return Err(field(message.to_owned()));
+    };
+    Ok(Contact {
+        address,
+        id: info.id.clone(),
+        name: info.name.clone(),
+        phone,
+    })
 }

@@ -33,7 +33,7 @@ impl Journey {
                 (_, None) | (None, _) => handed_out,
             },
             sender: &request.sender,
-            address,
+            address: request.contact.known_at(),
             contact: &request.contact.id,
             agent: "",
             timezone: &request.attribution.timezone,

@@ -266,6 +266,8 @@ pub enum Inbound {
         token: Option<String>,
         /// The call.
         call: Address,
+        /// The person's number, if the provider says it.
+        person: Option<Address>,
         /// How many times the prompt was heard without a usable key, before this.
         turn: u8,
         /// The key pressed: `None` when the prompt is fetched, `Some("")` when no key came in time.

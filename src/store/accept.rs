@@ -12,9 +12,8 @@ use super::tx::Tx;
 use super::{Accepted, Carriage, NewRequest, Pair, StoreError};
 use crate::domain::delivery::AttemptState;
 use crate::domain::id::{DeskId, RequestId};
-use crate::domain::opt_out::{EVERY_CHANNEL, Origin};
 use crate::domain::policy::{Known, Past, Who, decide};
-use crate::domain::request::{Request, State};
+use crate::domain::request::State;
 
 /// Not empty: the condition of the index, as a text, so that it is used whatever the values are.
 const BY_KEY: Sql = Sql::each(
@@ -26,15 +25,6 @@ const BY_RESOLUTION: Sql = Sql::both(
 );
 const BY_PAIR: Sql =
     Sql::both("select desk_id, id, state from requests where pair_key = $1 and listening = 1");
-/// What the contact said holds on every channel; what the desk said, on the channel that it named.
-const OPTED_OUT: Sql = Sql::both(
-    "select 1 as n from opt_outs where address_hash = $1 and desk_id in ($2, $3) \
-     and (channel in ('*', $4) or origin not in ('api', 'import'))",
-);
-const OPTED_OUT_OF: Sql = Sql::each(
-    "select address_hash, desk_id, channel, origin from opt_outs where address_hash in (select unhex(value) from json_each($1))",
-    "select address_hash, desk_id, channel, origin from opt_outs where address_hash = any($1::bytea[])",
-);
 const HANG_UP: Sql = Sql::both("update requests set listening = 0 where desk_id = $1 and id = $2");
 const INSERT: Insert = insert!(
     "insert into requests (desk_id, id, channel, sender, pair_key, listening, listen_until, address_hash, \
@@ -70,8 +60,6 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("accept.by_key", BY_KEY),
     ("accept.by_resolution", BY_RESOLUTION),
     ("accept.by_pair", BY_PAIR),
-    ("accept.opted_out", OPTED_OUT),
-    ("accept.opted_out_of", OPTED_OUT_OF),
     ("accept.hang_up", HANG_UP),
     ("accept.insert", INSERT.one()),
     ("accept.insert_many", INSERT.many()),
@@ -183,43 +171,6 @@ impl Inner {
             .collect())
     }
 
-    /// Which of the triggers' contacts opted out.
-    async fn opted_out_of(
-        &self,
-        tx: &mut Tx,
-        news: &[&NewRequest],
-    ) -> Result<Vec<bool>, StoreError> {
-        let hashes: Vec<[u8; 16]> = news
-            .iter()
-            .map(|new| self.address_hash(&new.contact.address))
-            .collect();
-        let mut listed = HashSet::new();
-        for row in tx.rows(OPTED_OUT_OF, &[Value::Set(&hashes)]).await? {
-            let (channel, origin) = (row.text("channel")?, row.text("origin")?);
-            let narrow = channel != EVERY_CHANNEL.as_str()
-                && Origin::parse(&origin).is_some_and(|origin| !origin.is_contacts());
-            listed.insert((
-                row.bytes("address_hash")?,
-                row.id("desk_id")?,
-                narrow.then_some(channel),
-            ));
-        }
-        let on_list = |hash: &[u8; 16], desk, new: &NewRequest| {
-            let channel = Some(new.channel.as_str().to_owned());
-            listed.contains(&(hash.to_vec(), desk, None))
-                || listed.contains(&(hash.to_vec(), desk, channel))
-        };
-        let nil = uuid::Uuid::nil();
-        Ok(news
-            .iter()
-            .zip(&hashes)
-            .map(|(new, hash)| {
-                !listed.is_empty()
-                    && (on_list(hash, new.desk.uuid(), new) || on_list(hash, nil, new))
-            })
-            .collect())
-    }
-
     fn pair_key_of(&self, new: &NewRequest) -> [u8; 16] {
         let pair = Pair {
             channel: new.channel.clone(),
@@ -282,7 +233,9 @@ impl Inner {
                 known.open_request = true;
             }
         }
-        known.opted_out = self.opted_out(tx, new).await?;
+        known.opted_out = self
+            .opted_out(tx, (new.desk, &new.channel), &new.contact)
+            .await?;
 
         let who = self.who(new.desk, &new.contact);
         known.asks = self
@@ -341,33 +294,6 @@ impl Inner {
             .await?
             .ok_or(StoreError::Conflict)?;
         Ok(Accepted::Replayed(Box::new(held.request)))
-    }
-
-    async fn opted_out(&self, tx: &mut Tx, new: &NewRequest) -> Result<bool, StoreError> {
-        let hash = self.address_hash(&new.contact.address);
-        let values = [
-            Value::Bytes(&hash),
-            Value::Id(new.desk.uuid()),
-            Value::Id(uuid::Uuid::nil()),
-            Value::Text(new.channel.as_str()),
-        ];
-        Ok(tx.row(OPTED_OUT, &values).await?.is_some())
-    }
-
-    /// Whether the contact of a stored request opted out meanwhile.
-    pub(super) async fn opted_out_since(
-        &self,
-        tx: &mut Tx,
-        request: &Request,
-    ) -> Result<bool, StoreError> {
-        let hash = self.address_hash(&request.contact.address);
-        let values = [
-            Value::Bytes(&hash),
-            Value::Id(request.desk.uuid()),
-            Value::Id(uuid::Uuid::nil()),
-            Value::Text(request.channel.as_str()),
-        ];
-        Ok(tx.row(OPTED_OUT, &values).await?.is_some())
     }
 
     /// A keyed hash, because desks put ticket numbers and names into their keys.

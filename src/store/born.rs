@@ -77,7 +77,7 @@ impl Inner {
             &place("requests.contact", request.desk, request.id.uuid()),
             &plain,
         );
-        let address_hash = self.address_hash(&request.contact.address);
+        let address_hash = self.address_hash(request.contact.known_at());
         let contact_hash = if request.contact.id.is_empty() {
             address_hash
         } else {

@@ -153,7 +153,8 @@ impl Inner {
             (_, Second::At(send_at)) => Some(send_at),
             (_, Second::Never) => return self.no_second(tx, held, dispatch.now).await,
         };
-        if self.opted_out_since(tx, &held.request).await? {
+        let about = (dispatch.desk, &held.request.channel);
+        if self.opted_out(tx, about, &held.request.contact).await? {
             if doubts > 0 {
                 return self.no_second(tx, held, dispatch.now).await;
             }

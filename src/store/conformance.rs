@@ -66,3 +66,4 @@ mod summary;
 mod together;
 mod totals;
 mod unreadable;
+mod wishes;

@@ -123,7 +123,7 @@ impl Inner {
     ) -> Result<Option<Ceiling>, StoreError> {
         let desk = Value::Id(request.desk.uuid());
         let nobody = Value::Id(uuid::Uuid::nil());
-        let address = self.address_hash(&request.contact.address);
+        let address = self.address_hash(request.contact.known_at());
         let most = [self.ceilings.desk, self.ceilings.address].map(Value::Int);
         if tx
             .row(COUNT, &[desk, Value::Bytes(b""), most[0]])
@@ -149,7 +149,7 @@ impl Inner {
         tx: &mut Tx,
         request: &Request,
     ) -> Result<(), StoreError> {
-        let address = self.address_hash(&request.contact.address);
+        let address = self.address_hash(request.contact.known_at());
         let desk = [Value::Id(request.desk.uuid()), Value::Bytes(b"")];
         let address = [Value::Id(uuid::Uuid::nil()), Value::Bytes(&address)];
         tx.execute(UNCOUNT, &desk).await?;
@@ -191,6 +191,7 @@ impl Inner {
                 .await?
             + self.forget_days(&mut tx, now).await?
             + Self::forget_views(&mut tx, now).await?
+            + Self::forget_links(&mut tx, now).await?
             + self.forget_hours(&mut tx, now).await?;
         tx.commit().await?;
         Ok(forgotten)

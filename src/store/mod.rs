@@ -49,6 +49,7 @@ mod keyring;
 mod lock;
 mod look;
 mod opened;
+mod opted_out;
 mod outbox;
 mod past;
 mod people;
@@ -73,9 +74,11 @@ mod sums;
 mod tapped;
 mod told;
 mod tries;
+mod turns;
 mod tx;
 mod views;
 mod watch;
+mod wishes;
 mod write;
 
 pub use calls::{
@@ -98,6 +101,7 @@ pub use subscriptions::{Subscriptions, WebhookChange};
 pub use summary::{Group, Summaries};
 pub use tries::{Tries, WebhookTries, WebhookWork};
 pub use views::{NewView, Tap, Views};
+pub use wishes::{Wish, Wishes};
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -142,6 +146,7 @@ pub trait Store:
     + Summaries
     + FollowUps
     + People
+    + Wishes
     + Send
     + Sync
 {

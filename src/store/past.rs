@@ -105,7 +105,7 @@ impl Ask {
 impl Inner {
     /// The keys of a contact.
     pub(super) fn who(&self, desk: DeskId, contact: &Contact) -> Who {
-        let address_hash = self.address_hash(&contact.address);
+        let address_hash = self.address_hash(contact.known_at());
         Who {
             address: key(desk.uuid(), &address_hash),
             person: (!contact.id.is_empty()).then(|| {
@@ -274,7 +274,7 @@ fn ask(row: &Row) -> Result<Ask, StoreError> {
     })
 }
 
-fn key(desk: Uuid, hash: &[u8]) -> Key {
+pub(super) fn key(desk: Uuid, hash: &[u8]) -> Key {
     let mut key = [0; 32];
     key[..16].copy_from_slice(desk.as_bytes());
     let length = hash.len().min(16);

@@ -13,15 +13,17 @@ use super::{Attempt, KeyRing, StoreError};
 use crate::domain::contact::Address;
 use crate::domain::follow_up::FollowUp;
 use crate::domain::id::DeskId;
-use crate::domain::opt_out::{NewOptOut, OptOut};
+use crate::domain::opt_out::{NewOptOut, OptOut, Origin};
 use crate::domain::rating::Rating;
 use crate::domain::request::{Channel, Request};
 use crate::domain::retention::Retention;
 use crate::domain::time::Timestamp;
+use crate::domain::token::TokenHash;
 
 mod agents;
 mod erase;
 mod held;
+mod links;
 mod opt_outs;
 mod reseal;
 mod retain;
@@ -174,6 +176,16 @@ pub trait People: Send + Sync {
         limit: i64,
     ) -> Result<Erased, StoreError>;
 
+    /// The desk of a link whose request names nobody any more.
+    async fn kept_link(&self, link: TokenHash) -> Result<Option<DeskId>, StoreError>;
+    /// Whoever has such a link does not want to be asked; its desk.
+    async fn opt_out_by_kept_link(
+        &self,
+        link: TokenHash,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<Option<DeskId>, StoreError>;
+
     /// Forgets what a desk has kept for long enough, at most `limit` rows of each field.
     async fn retain(
         &self,
@@ -249,6 +261,19 @@ impl People for SqlStore {
         self.inner.erase(desk, address, now, limit).await
     }
 
+    async fn kept_link(&self, link: TokenHash) -> Result<Option<DeskId>, StoreError> {
+        self.inner.kept_link(&link).await
+    }
+
+    async fn opt_out_by_kept_link(
+        &self,
+        link: TokenHash,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<Option<DeskId>, StoreError> {
+        self.inner.opt_out_by_kept_link(&link, origin, now).await
+    }
+
     async fn retain(
         &self,
         desk: DeskId,
@@ -278,6 +303,7 @@ pub(super) fn statements() -> Vec<(&'static str, super::dialect::Sql)> {
     [
         opt_outs::STATEMENTS,
         held::STATEMENTS,
+        links::STATEMENTS,
         erase::STATEMENTS,
         retain::STATEMENTS,
         agents::STATEMENTS,

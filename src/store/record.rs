@@ -183,11 +183,12 @@ impl Inner {
                 tx,
                 request.desk,
                 &request.channel,
-                &request.contact.address,
+                request.contact.known_at(),
                 Origin::Provider,
                 now,
             )
             .await?;
+            self.hold_person(tx, request, now).await?;
             self.emit(tx, request, EventKind::ContactOptedOut, 0, now);
         }
         Ok(Some(step))

@@ -228,10 +228,11 @@ impl Inner {
                     Find::Pair(_) => DeskId::from_uuid(uuid::Uuid::nil()),
                     Find::Link(_) | Find::Attempt(_) | Find::Request(..) => held.request.desk,
                 };
-                let address = held.request.contact.address.clone();
+                let address = held.request.contact.known_at().clone();
                 let origin = Origin::of_reply(new.reply.kind, &new.reply.provider_id);
                 self.put_opt_out(tx, desk, &channel, &address, origin, said_at)
                     .await?;
+                self.hold_person(tx, &held.request, said_at).await?;
                 // Whoever wants no message is not waited for either.
                 let entered = if held.request.state.admits(State::Cancelled) {
                     held.enter(State::Cancelled, now)
@@ -244,13 +245,10 @@ impl Inner {
                 self.save(tx, held).await?;
             }
             Effect::OptedIn => {
-                let address = held.request.contact.address.clone();
-                let desk = held.request.desk;
                 let between = matches!(new.find, Find::Pair(_));
-                let lifted = self
-                    .drop_opt_outs(tx, (desk, between), &address, said_at, now)
-                    .await?;
-                if lifted {
+                let request = &held.request;
+                let lifted = self.take_back(tx, request, between, said_at, now);
+                if lifted.await? {
                     self.emit(tx, &held.request, EventKind::ContactOptedIn, 0, now);
                 }
             }

@@ -97,6 +97,7 @@ pub(super) fn contact(
             address: Address::none(),
             id: String::new(),
             name: String::new(),
+            phone: None,
         });
     }
     let plain = keys.open(&place("requests.contact", desk, id.uuid()), sealed)?;

@@ -9,6 +9,7 @@ impl SqlStore {
         [
             super::ready::STATEMENTS,
             super::accept::STATEMENTS,
+            super::opted_out::STATEMENTS,
             super::carry::STATEMENTS,
             super::settle::STATEMENTS,
             super::look::STATEMENTS,
@@ -18,6 +19,8 @@ impl SqlStore {
             super::desks::STATEMENTS,
             super::rulings::STATEMENTS,
             super::past::STATEMENTS,
+            super::turns::STATEMENTS,
+            super::wishes::STATEMENTS,
             super::again::STATEMENTS,
             super::watch::STATEMENTS,
             super::comments::STATEMENTS,

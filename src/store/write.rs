@@ -51,6 +51,7 @@ impl Inner {
         tx: &mut Tx,
         writes: &[&Write],
     ) -> Result<Vec<Written>, StoreError> {
+        self.take_turns(tx, writes).await?;
         let mut all: Vec<Option<Written>> = vec![None; writes.len()];
         let fresh: Vec<(usize, &NewRequest)> = writes
             .iter()

@@ -44,6 +44,7 @@ fn every_channel_keeps_the_contract() {
                     address: address.clone(),
                     id: text.clone(),
                     name: text.clone(),
+                    phone: None,
                 };
                 let ask = Ask {
                     desk: text,

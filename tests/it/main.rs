@@ -66,3 +66,4 @@ mod voice;
 mod webhooks;
 mod webhooks_away;
 mod webhooks_live;
+mod wishes;

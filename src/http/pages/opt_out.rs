@@ -1,6 +1,8 @@
 //! `/u/{token}`: the opt-out page and the one click of mail programs (RFC 8058). Opening it changes nothing, and neither does a
 //! program that posts the page's form: its script and its one-time value tell.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -11,7 +13,8 @@ use super::super::error::Problem;
 use super::super::visitor::Visiting;
 use super::super::{Doors, Path, body};
 use super::{html, not_found, page, words};
-use crate::channel::wording;
+use crate::channel::wording::{self, Wording};
+use crate::domain::desk::Desk;
 use crate::domain::grade::Proof;
 use crate::domain::view::{ViewKind, Visitor};
 use crate::web::{OptOutPage, OptOutTexts};
@@ -37,11 +40,19 @@ pub(super) async fn show(
 
 async fn shown(doors: &Doors, token: &str, visitor: &Visitor) -> Result<Response, Problem> {
     let shown = doors.journey.show(token, ViewKind::OptOut, None, visitor);
-    let Some(shown) = shown.await? else {
-        return Ok(not_found(doors));
-    };
-    let page = render(doors, token, &shown.opened, &shown.view, false);
-    Ok(html(StatusCode::OK, page))
+    if let Some(shown) = shown.await? {
+        let words = words(&shown.opened);
+        let desk = &shown.opened.desk;
+        let page = render(doors, token, (&words, desk), &shown.view, false);
+        return Ok(html(StatusCode::OK, page));
+    }
+    Ok(match doors.journey.old_link(token).await? {
+        Some((desk, view)) => {
+            let page = render(doors, token, (&own(&desk), &desk), &view, false);
+            html(StatusCode::OK, page)
+        }
+        None => not_found(doors),
+    })
 }
 
 /// The page's button, or the one click of a mail program.
@@ -55,23 +66,40 @@ pub(super) async fn post(
     let journey = &doors.journey;
     if is_one_click(&posted) {
         return Ok(match journey.opt_out_by_link(&token, true).await? {
-            Some(opened) => html(StatusCode::OK, render(&doors, &token, &opened, "", true)),
-            None => not_found(&doors),
+            Some(opened) => done(&doors, &token, &words(&opened), &opened.desk),
+            None => match journey.opt_out_by_old_link(&token, true).await? {
+                Some(desk) => done(&doors, &token, &own(&desk), &desk),
+                None => not_found(&doors),
+            },
         });
     }
     let form: Posted = body::form(&posted).unwrap_or_default();
     let proof = Proof::parse(&form.event);
-    let done = journey
-        .opt_out_by_page(&token, &form.view, proof, &form.signs, &visitor)
-        .await?;
-    if !done {
-        return shown(&doors, &token, &visitor).await;
+    let (view, signs) = (&form.view, &form.signs);
+    let wish = journey.opt_out_by_page(&token, view, proof, signs, &visitor);
+    if wish.await? {
+        return Ok(match journey.open(&token).await? {
+            Some(opened) => done(&doors, &token, &words(&opened), &opened.desk),
+            None => not_found(&doors),
+        });
     }
-    let Some(opened) = journey.open(&token).await? else {
-        return Ok(not_found(&doors));
-    };
-    let page = render(&doors, &token, &opened, "", true);
-    Ok(html(StatusCode::OK, page))
+    let wish = journey.opt_out_by_old_page(&token, view, proof, signs, &visitor);
+    match wish.await? {
+        Some(desk) => Ok(done(&doors, &token, &own(&desk), &desk)),
+        None => shown(&doors, &token, &visitor).await,
+    }
+}
+
+/// The words of a desk for somebody of whom nothing is known.
+fn own(desk: &Desk) -> Cow<'static, Wording> {
+    wording::own(&desk.settings.wording, desk.settings.spoken(""), "")
+}
+
+fn done(doors: &Doors, token: &str, words: &Wording, desk: &Desk) -> Response {
+    html(
+        StatusCode::OK,
+        render(doors, token, (words, desk), "", true),
+    )
 }
 
 /// `List-Unsubscribe=One-Click`, which RFC 8058 lets come as a form of either encoding. No page of ours posts it.
@@ -83,22 +111,21 @@ fn is_one_click(posted: &[u8]) -> bool {
 fn render(
     doors: &Doors,
     token: &str,
-    opened: &crate::journey::Opened,
+    (words, desk): (&Wording, &Desk),
     view: &str,
     done: bool,
 ) -> askama::Result<String> {
-    let words = words(opened);
     let texts = &words.page;
-    let desk = [("desk", opened.desk.name.as_str())];
+    let name = [("desk", desk.name.as_str())];
     OptOutPage {
-        page: page(doors, &words, &texts.opt_out_title, &opened.desk.name),
+        page: page(doors, words, &texts.opt_out_title, &desk.name),
         token,
         view,
         done,
         texts: OptOutTexts {
-            explain: &wording::fill(&texts.opt_out_question, &desk),
+            explain: &wording::fill(&texts.opt_out_question, &name),
             confirm: &texts.opt_out_button,
-            done: &wording::fill(&texts.opt_out_done, &desk),
+            done: &wording::fill(&texts.opt_out_done, &name),
         },
     }
     .render()

@@ -23,7 +23,7 @@ impl Journey {
     pub(super) async fn redirected(
         &self,
         provider: &dyn Provider,
-        call: &Address,
+        (call, person): (&Address, Option<&Address>),
         fields: &BTreeMap<String, String>,
     ) -> Result<Answer, StoreError> {
         let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
@@ -50,6 +50,8 @@ impl Journey {
             conversation,
             resolution: field("resolution"),
             contact: ContactInfo {
+                id: field("contact"),
+                phone: person.map_or_else(String::new, |person| person.expose().to_owned()),
                 language: field("language"),
                 ..ContactInfo::default()
             },

@@ -1,8 +1,10 @@
 //! A contact who does not want to be asked any more says so by the page behind a mail, or by one click of a mail program.
 
 use super::page::{Opened, PressError};
-use crate::domain::grade::{self, Proof};
-use crate::domain::opt_out::{ONE_CLICK, PAGE};
+use crate::clock::random;
+use crate::domain::desk::Desk;
+use crate::domain::grade::{self, Facts, Proof};
+use crate::domain::opt_out::{ONE_CLICK, Origin, PAGE};
 use crate::domain::rating::Grade;
 use crate::domain::reply::{Reply, ReplyKind, Understood};
 use crate::domain::token::TokenHash;
@@ -58,5 +60,64 @@ impl Journey {
             return Ok(false);
         }
         Ok(self.opt_out_by_link(token, false).await?.is_some())
+    }
+
+    /// A link whose request names nobody any more: its desk, and the value that a post of its opt-out page brings back. `None` if there
+    /// is no such link.
+    pub async fn old_link(&self, token: &str) -> Result<Option<(Desk, String)>, StoreError> {
+        let Some(desk) = self.store.kept_link(TokenHash::of(token)).await? else {
+            return Ok(None);
+        };
+        let desk = self.store.desk(desk).await?;
+        let random = random(self.entropy.as_ref());
+        Ok(desk.map(|desk| (desk, self.mint.view(token, self.clock.now(), random))))
+    }
+
+    /// Whoever has such a link does not want to be asked; its desk.
+    pub async fn opt_out_by_old_link(
+        &self,
+        token: &str,
+        one_click: bool,
+    ) -> Result<Option<Desk>, StoreError> {
+        let origin = if one_click {
+            Origin::OneClick
+        } else {
+            Origin::Page
+        };
+        let (link, now) = (TokenHash::of(token), self.clock.now());
+        match self.store.opt_out_by_kept_link(link, origin, now).await? {
+            Some(desk) => self.store.desk(desk).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The button of such a link's page. `None` if it was no person who pressed it, the page is too old, or there is no such link.
+    /// Nothing is noted of its showings, so only the post itself can tell a machine.
+    pub async fn opt_out_by_old_page(
+        &self,
+        token: &str,
+        view: &str,
+        proof: Proof,
+        noticed: &str,
+        visitor: &Visitor,
+    ) -> Result<Option<Desk>, StoreError> {
+        let now = self.clock.now();
+        let Some(value) = self.mint.read_view(token, view, now) else {
+            return Ok(None);
+        };
+        let signs = grade::signs(&Facts {
+            views: &[],
+            client: self.mint.client(token, visitor),
+            view: None,
+            opened_at: value.opened_at(),
+            arrived_at: &[],
+            agent: &visitor.agent,
+            noticed,
+            posted_at: now,
+        });
+        if !grade::is_wish(proof, &signs) {
+            return Ok(None);
+        }
+        self.opt_out_by_old_link(token, false).await
     }
 }

@@ -6,6 +6,7 @@ mod leave;
 mod mail;
 mod page;
 mod text;
+mod unheard;
 
 pub(super) use text::{Text, pairs};
 
@@ -42,9 +43,13 @@ impl Journey {
             Inbound::Call {
                 token: None,
                 call,
+                person,
                 fields,
                 ..
-            } => self.redirected(provider, call, fields).await,
+            } => {
+                let call = (call, person.as_ref());
+                self.redirected(provider, call, fields).await
+            }
             Inbound::Call {
                 token: Some(token),
                 key: None,

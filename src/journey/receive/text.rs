@@ -82,41 +82,21 @@ impl Journey {
             }
         }
         let wish = matches!(understood, Understood::Stop | Understood::Start);
+        let waited_for = replied.is_some();
+        if !waited_for {
+            replied = self.unheard(name, text, reply, understood).await?;
+        }
         if replied.is_none() {
-            if let Some(pair) = text.pairs.first() {
-                self.wish(pair, &understood, text.at).await?;
-            }
             self.metrics
                 .hooks
                 .with_label_values(&[name, "unmatched"])
                 .inc();
         }
         // A wish is remembered even if it ended a request: afterwards that request hears nothing any more.
-        if replied.is_none() || wish {
+        if !waited_for || wish {
             self.store.add_stray(name, id, self.clock.now()).await?;
         }
         Ok(replied)
-    }
-
-    /// Nobody waits for this text. A wish not to be written to is heard all the same.
-    async fn wish(
-        &self,
-        pair: &Pair,
-        understood: &Understood,
-        at: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
-        let at = at.unwrap_or(self.clock.now());
-        match understood {
-            Understood::Stop => self.store.opt_out(&pair.channel, &pair.theirs, at).await,
-            Understood::Start => {
-                let now = self.clock.now();
-                self.store.opt_in(&pair.theirs, at, now).await.map(|_| ())
-            }
-            Understood::Help
-            | Understood::Reaction
-            | Understood::Rating(..)
-            | Understood::Words(_) => Ok(()),
-        }
     }
 }
 

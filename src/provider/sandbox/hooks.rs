@@ -42,6 +42,7 @@ pub(super) fn inbound(
             token: Some(token.to_owned()),
             call: Address::call(&field("call")?)
                 .map_err(|_| malformed("call", "must be a call id"))?,
+            person: None,
             turn: turn(hook.query),
             key: form.get("digits").cloned(),
             fields: BTreeMap::new(),

@@ -410,6 +410,7 @@ mod tests {
         let expected = Inbound::Call {
             token: Some("token".to_owned()),
             call: Address::call(&call).unwrap(),
+            person: None,
             turn: 1,
             key: Some("4".to_owned()),
             fields: std::collections::BTreeMap::new(),
@@ -430,6 +431,7 @@ mod tests {
         let inbound = Inbound::Call {
             token: Some(token.clone()),
             call: Address::call(&call).unwrap(),
+            person: None,
             turn: 0,
             key: None,
             fields: std::collections::BTreeMap::new(),

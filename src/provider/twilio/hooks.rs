@@ -14,6 +14,7 @@ use crate::provider::{Hook, HookError, Inbound};
 /// What a call flow that is redirected to us may say in its address.
 const FIELDS: &[&str] = &[
     "desk",
+    "contact",
     "conversation",
     "resolution",
     "agent",
@@ -121,10 +122,32 @@ fn call(token: Option<&str>, hook: &Hook<'_>, form: &Form) -> Result<Inbound, Ho
     Ok(Inbound::Call {
         token: token.map(str::to_owned),
         call,
+        person: caller(form)?,
         turn,
         key,
         fields,
     })
+}
+
+/// What Twilio says instead of a number that is withheld: these words, or their letters as keys of a telephone.
+const WITHHELD: &[&str] = &[
+    "+266696687",   // anonymous
+    "+7378742833",  // restricted
+    "+2562533",     // blocked
+    "+8656696",     // unknown
+    "+86282452253", // unavailable
+    "+7748283",     // private
+];
+
+/// The number of the person in the call: who called us, or whom the flow called. None if it is withheld or is no number.
+fn caller(form: &Form) -> Result<Option<Address>, HookError> {
+    let outbound = form
+        .get("Direction")?
+        .is_some_and(|direction| direction.starts_with("outbound"));
+    let number = form.get(if outbound { "To" } else { "From" })?;
+    Ok(number
+        .filter(|number| !WITHHELD.contains(number))
+        .and_then(|number| Address::phone(number).ok()))
 }
 
 fn status(token: &str, form: &Form) -> Result<Inbound, HookError> {

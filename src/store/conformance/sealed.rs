@@ -22,6 +22,7 @@ async fn no_person_is_stored_in_clear(stage: Arc<Stage>) {
         address,
         id: ID.to_owned(),
         name: NAME.to_owned(),
+        phone: None,
     };
     let by_phone = NewRequest {
         contact: contact(Address::phone(PHONE).unwrap()),

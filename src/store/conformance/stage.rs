@@ -54,7 +54,15 @@ pub(super) const TABLES: &[(&str, Sql)] = &[
         "follow_ups",
         Sql::both("select count(*) as n from follow_ups"),
     ),
+    (
+        "kept_links",
+        Sql::both("select count(*) as n from kept_links"),
+    ),
     ("opt_outs", Sql::both("select count(*) as n from opt_outs")),
+    (
+        "person_opt_outs",
+        Sql::both("select count(*) as n from person_opt_outs"),
+    ),
     (
         "rating_log",
         Sql::both("select count(*) as n from rating_log"),
@@ -374,6 +382,7 @@ impl Stage {
                 address: Address::phone(&format!("+1415{n:07}")).unwrap(),
                 id: String::new(),
                 name: String::new(),
+                phone: None,
             },
             reply_names_request: false,
             conversation: format!("INC-{n}"),

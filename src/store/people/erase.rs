@@ -168,6 +168,7 @@ impl Inner {
         ] {
             tx.execute(sql, &keys).await?;
         }
+        self.keep_link(tx, &keys).await?;
         erased.requests += tx.execute(ERASE, &keys).await?;
         Ok(())
     }

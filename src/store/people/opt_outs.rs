@@ -135,13 +135,23 @@ impl Inner {
         if new.understood != Understood::Stop || new.reply.kind != ReplyKind::Click {
             return Ok(false);
         }
-        let hash = self.address_hash(&request.contact.address);
+        let hash = self.address_hash(request.contact.known_at());
+        Ok(!self.has_wished(tx, request.desk, &hash).await?)
+    }
+
+    /// Whether the contact with this address said to the desk, or to all, that they do not want to be asked.
+    pub(in crate::store) async fn has_wished(
+        &self,
+        tx: &mut Tx,
+        desk: DeskId,
+        hash: &[u8],
+    ) -> Result<bool, StoreError> {
         let values = [
-            Value::Bytes(&hash),
-            Value::Id(request.desk.uuid()),
+            Value::Bytes(hash),
+            Value::Id(desk.uuid()),
             Value::Id(uuid::Uuid::nil()),
         ];
-        Ok(tx.row(WISHED, &values).await?.is_none())
+        Ok(tx.row(WISHED, &values).await?.is_some())
     }
 
     /// The contact's wish between two addresses taken back, whichever desk it was said to; whether there was one.
@@ -155,6 +165,8 @@ impl Inner {
         let values = [Value::Bytes(&hash), Value::Int(at.as_millis())];
         let mut tx = self.database.begin().await?;
         let rows = tx.rows(TAKE_ALL_BACK, &values).await?;
+        let every = (DeskId::from_uuid(uuid::Uuid::nil()), true);
+        self.lift_said_at(&mut tx, every, &hash, at).await?;
         self.tell_lifted(&mut tx, &rows, None, now)?;
         tx.commit().await?;
         Ok(!rows.is_empty())
@@ -238,7 +250,7 @@ impl Inner {
         }
         let id = RequestId::from_uuid(row.id("request_id")?);
         let contact = row::contact(&self.keys, desk, id, &sealed)?;
-        opt_out(row, Some(contact.address), String::new(), true).map(Some)
+        opt_out(row, Some(contact.known_at().clone()), String::new(), true).map(Some)
     }
 
     pub(super) async fn opt_outs_of(

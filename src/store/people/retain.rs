@@ -6,6 +6,7 @@
 
 use super::Forgotten;
 use super::erase::anonymous;
+use super::links::keep;
 use super::walk::Walk;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::retention::{OPEN_MAX_MS, Retention};
@@ -34,6 +35,11 @@ macro_rules! ended {
     };
 }
 
+/// Before the addresses: a link outlives what it led to.
+const LINKS: Sql = Sql::each(
+    concat!(keep!("x''"), ended!(), "on conflict do nothing"),
+    concat!(keep!("'\\x'"), ended!(), "on conflict do nothing"),
+);
 const ADDRESSES: Sql = Sql::each(
     concat!(anonymous!("x''"), ended!(), "and contact <> x''"),
     concat!(anonymous!("'\\x'"), ended!(), "and contact <> '\\x'"),
@@ -114,6 +120,7 @@ const ERASE_RAW: Sql = Sql::each(
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("retain.requests", REQUESTS),
     ("retain.ratings", RATINGS),
+    ("retain.links", LINKS),
     ("retain.addresses", ADDRESSES),
     ("retain.attempts", ATTEMPTS),
     ("retain.comments", COMMENTS),
@@ -134,32 +141,39 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
 struct Way {
     name: &'static str,
     page: Sql,
+    /// What is kept of them before.
+    keep: &'static [Sql],
     forget: &'static [Sql],
 }
 
 const ADDRESS: Way = Way {
     name: "address",
     page: REQUESTS,
+    keep: &[LINKS],
     forget: &[ADDRESSES, ATTEMPTS],
 };
 const ADDRESS_LATE: Way = Way {
     name: "address_late",
     page: REQUESTS,
+    keep: &[LINKS],
     forget: &[ADDRESSES, ATTEMPTS, REPLY_CLIENTS, RATING_CLIENTS],
 };
 const COMMENT: Way = Way {
     name: "comment",
     page: RATINGS,
+    keep: &[],
     forget: &[COMMENTS, REASONS, LOGGED],
 };
 const WORD: Way = Way {
     name: "word",
     page: EVENTS,
+    keep: &[],
     forget: &[WORDS],
 };
 const RATING: Way = Way {
     name: "rating",
     page: REQUESTS,
+    keep: &[],
     forget: &[ABOUT],
 };
 const RATING_LATE: Way = Way {
@@ -304,6 +318,9 @@ async fn forget_range(
 ) -> Result<u64, StoreError> {
     let values = [Value::Id(desk.uuid()), Value::Id(after), Value::Id(last)];
     let mut forgotten = None;
+    for sql in way.keep {
+        tx.execute(*sql, &values).await?;
+    }
     for sql in way.forget {
         let n = tx.execute(*sql, &values).await?;
         forgotten.get_or_insert(n);
