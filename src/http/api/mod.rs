@@ -11,6 +11,7 @@ use crate::domain::time::Timestamp;
 
 mod columnar;
 mod comments;
+mod compare;
 mod contacts;
 mod decisions;
 mod deliveries;
@@ -57,7 +58,7 @@ pub(super) fn router() -> OpenApiRouter<Doors> {
         .routes(routes!(webhooks::test))
         .routes(routes!(webhooks::rotate))
         .routes(routes!(summary::summary))
-        .routes(routes!(summary::compare))
+        .routes(routes!(compare::compare))
         .routes(routes!(summary::agents))
         .routes(routes!(follow_ups::list))
         .routes(routes!(follow_ups::take))

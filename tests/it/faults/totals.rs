@@ -95,7 +95,7 @@ story!(
             none_fell(&before, &now);
             assert_eq!(ratings(&now), rows, "round {round}");
             before = now;
-            let summary = stage.api("/v1/summary?group_by=team,agent").await;
+            let summary = stage.api("/v1/summary?group_by=team,topic").await;
             assert_eq!(summary["total"]["ratings"]["n"], rows, "round {round}");
             assert_eq!(summary["total"]["asked"]["triggers"], round + 1);
         }
