@@ -195,7 +195,7 @@ fn missed(route: &str, status: StatusCode) -> Option<&'static str> {
     let gone = status == StatusCode::NOT_FOUND;
     let strange = gone || status == StatusCode::FORBIDDEN;
     match route {
-        "/r/{token}" | "/u/{token}" if gone => Some("page"),
+        "/r/{token}" | "/r/{token}/all" | "/u/{token}" if gone => Some("page"),
         "/w/{token}" | "/w/{token}/shown" if gone => Some("chat"),
         "/hooks/{provider}/{*path}" if strange => Some("hook"),
         _ if status == StatusCode::UNAUTHORIZED => Some("key"),

@@ -18,7 +18,7 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 const SOON_MS: i64 = 30 * MINUTE_MS;
 /// The stretch that is looked at.
 const LATELY_MS: i64 = 2 * HOUR_MS;
-/// Asks of a stretch that are looked at, at most.
+/// Asks of a stretch that are looked at, at most: the newest.
 const MOST: i64 = 5_000;
 /// Hours that are counted in one round, at most.
 const HOURS: i64 = 3;

@@ -73,7 +73,8 @@ impl Inner {
     ) -> Result<Vec<Recorded>, StoreError> {
         let desk_id = Value::Id(desk.uuid());
         let from = |after| [desk_id, Value::Int(after), Value::Int(limit)];
-        let mut after = after;
+        // Anybody may ask for what comes after any place.
+        let mut after = after.min(i64::MAX - limit);
         loop {
             let mut rows = self.database.rows(AFTER, &from(after)).await?;
             if rows.is_empty() {

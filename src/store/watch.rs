@@ -17,7 +17,7 @@ const SENT: Sql = Sql::both(concat!(
     "select ",
     request_columns!(),
     " from events e join requests on requests.desk_id = e.desk_id and requests.id = e.request_id where e.desk_id = $1 \
-     and e.id > $2 and e.id < $3 and (e.entered & $4) <> 0 and e.channel in ('sms', 'voice') order by e.id limit $5"
+     and e.id > $2 and e.id < $3 and (e.entered & $4) <> 0 and e.channel in ('sms', 'voice') order by e.id desc limit $5"
 ));
 const NOTE: Sql = Sql::both(
     "insert into watched_hours (desk_id, hour, sent, answered, countries) values ($1, $2, $3, $4, $5) on conflict do nothing",

@@ -224,8 +224,16 @@ impl Scene {
             post_form(&page_url, &good, "application/json").await.status,
             200
         );
-        assert_eq!(post_form(&link, &[], "*/*").await.status, 200);
         page_url
+    }
+
+    /// The mail program's one click: nobody asks the person any more.
+    async fn opted_out(&mut self, page_url: &str) {
+        let link = page_url.replace("/r/", "/u/");
+        let one_click = [("List-Unsubscribe", "One-Click")];
+        assert_eq!(post_form(&link, &one_click, "*/*").await.status, 200);
+        let again = self.trigger("email", MAIL, "T-2").await;
+        assert_eq!(again["reason"], "opted_out", "{again}");
     }
 
     /// A chat and a call.
@@ -342,6 +350,7 @@ story!(
         scene.held().await;
         scene.followed_up().await;
         scene.chat_and_call().await;
+        scene.opted_out(&page_url).await;
         scene.errors(&page_url).await;
         // Before anything of it is erased, too.
         let mut places = stored(&database).await;

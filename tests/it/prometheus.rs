@@ -79,6 +79,12 @@ async fn traffic(stage: &Stage, round: usize) {
     }
     let nobody = json!({"channel": "sms", "to": "", "conversation": format!("INC-{round}"), "touchpoint": "test"});
     assert_eq!(stage.trigger(&nobody).await.json()["reason"], "no_address");
+    // Somebody sees the ask in a chat and says nothing.
+    let chat = json!({"channel": "chat", "to": format!("visitor-{round}"), "conversation": format!("CHAT-{round}"), "touchpoint": "test"});
+    let chat = stage.trigger(&chat).await.json();
+    let token = chat["token"].as_str().unwrap();
+    let shown = http::post_json(&format!("{}/w/{token}/shown", stage.url), &[], &json!({})).await;
+    assert!((200..300).contains(&shown.status), "{shown:?}");
     while stage.deliver().await > 0 {}
     for message in &twilio.messages()[begun..] {
         let (status, _) = twilio.status(&stage.service(), message, "delivered").await;
@@ -159,7 +165,7 @@ story!(
             ),
             (
                 r#"sum(onefive_requests_total{state="answered"}) / sum(onefive_requests_total{state="delivered"})"#,
-                5.0 / 7.0,
+                5.0 / 8.0,
             ),
             (
                 r#"sum(onefive_requests_total{state="suppressed",reason="no_address"})"#,

@@ -46,6 +46,16 @@ const SUBJECTS: &[&str] = &[
     "respuesta automática",
     "absence du bureau",
     "réponse automatique",
+    "risposta automatica",
+    "fuori sede",
+    "fuori ufficio",
+    "automatisch antwoord",
+    "afwezig",
+    "niet op kantoor",
+    "resposta automática",
+    "resposta automatica",
+    "fora do escritório",
+    "fora do escritorio",
 ];
 
 /// Whether a machine may have written it.

@@ -165,6 +165,21 @@ fn is_signature(line: &str) -> bool {
         "envoyé de mon",
         "envoyé depuis",
         "télécharger outlook",
+        "inviato da",
+        "inviato dal",
+        "scarica outlook",
+        "ottieni outlook",
+        "verstuurd vanaf",
+        "verzonden vanaf",
+        "verzonden met",
+        "outlook voor",
+        "download outlook",
+        "enviado do meu",
+        "enviado da minha",
+        "enviado do outlook",
+        "enviado a partir d",
+        "obtenha o outlook",
+        "obter o outlook",
     ];
     matches!(line, "--" | "—" | "---")
         || STARTS.iter().any(|start| line.starts_with(start))
@@ -185,6 +200,12 @@ fn is_separator(line: &str) -> bool {
         "mensaje original",
         "mensaje reenviado",
         "message d'origine",
+        "messaggio originale",
+        "messaggio inoltrato",
+        "oorspronkelijk bericht",
+        "doorgestuurd bericht",
+        "mensagem original",
+        "mensagem encaminhada",
         "message original",
     ];
     line.len() >= 10 && line.bytes().all(|b| b == b'_')
@@ -210,6 +231,15 @@ fn is_header_block(lines: &[&str]) -> bool {
         "envoyé :",
         "objet:",
         "objet :",
+        "inviato:",
+        "data:",
+        "oggetto:",
+        "verzonden:",
+        "onderwerp:",
+        "enviada em:",
+        "enviado em:",
+        "enviada:",
+        "assunto:",
     ];
     let starts = |line: &str, words: &[&str]| {
         let line = line.trim_start_matches('*').to_lowercase();
@@ -248,6 +278,18 @@ fn is_valediction(line: &str) -> bool {
         "atentamente",
         "cordialement",
         "bien cordialement",
+        "cordiali saluti",
+        "distinti saluti",
+        "un cordiale saluto",
+        "met vriendelijke groet",
+        "met vriendelijke groeten",
+        "vriendelijke groet",
+        "vriendelijke groeten",
+        "hartelijke groet",
+        "mvg",
+        "atenciosamente",
+        "cumprimentos",
+        "com os melhores cumprimentos",
     ];
     let bare = line.trim_end_matches([',', '.', '!']);
     WORDS.contains(&bare)
@@ -280,6 +322,12 @@ mod tests {
             "From: Acme IT <feedback@acme.example>\nSent: Saturday, November 21, 2026 6:00 PM\nTo: Ben\nSubject: Re: VPN",
             "*Von:* Acme IT <feedback@acme.example>\n*Gesendet:* Samstag, 21. November 2026 18:00",
             "De : Acme IT <feedback@acme.example>\nEnvoyé : samedi 21 novembre 2026 18:00",
+            "Da: Acme IT <feedback@acme.example>\nInviato: sabato 21 novembre 2026 18:00",
+            "Van: Acme IT <feedback@acme.example>\nVerzonden: zaterdag 21 november 2026 18:00",
+            "De: Acme IT <feedback@acme.example>\nEnviada em: sábado, 21 de novembro de 2026 18:00",
+            "-----Messaggio originale-----\nDa: Acme IT",
+            "-----Oorspronkelijk bericht-----\nVan: Acme IT",
+            "-----Mensagem original-----\nDe: Acme IT",
         ] {
             for quote in [OURS.to_owned(), quoted()] {
                 let text = format!("5 great help\n\n{above}\n\n{quote}");
@@ -314,6 +362,12 @@ mod tests {
             "Best regards,\nBen Example\nFloor 3",
             "Mit freundlichen Grüßen\nBen",
             "LG\nBen",
+            "Inviato da iPhone",
+            "Verstuurd vanaf mijn iPhone",
+            "Enviado do meu iPhone",
+            "Cordiali saluti,\nBen\nPiano 3",
+            "Met vriendelijke groet,\nBen\nTel. 555 0123",
+            "Atenciosamente,\nBen",
         ] {
             assert_eq!(own(&format!("4 thanks\n\n{below}")), "4 thanks", "{below}");
         }
