@@ -232,7 +232,7 @@ impl Scene {
         let link = page_url.replace("/r/", "/u/");
         let one_click = [("List-Unsubscribe", "One-Click")];
         assert_eq!(post_form(&link, &one_click, "*/*").await.status, 200);
-        let again = self.trigger("email", MAIL, "T-2").await;
+        let again = self.trigger("email", MAIL, "T-9").await;
         assert_eq!(again["reason"], "opted_out", "{again}");
     }
 
