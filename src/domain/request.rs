@@ -191,6 +191,8 @@ pub struct Request {
     pub resolution: String,
     /// Who served, where and about what: a snapshot, never looked up later.
     pub attribution: Attribution,
+    /// What the words of the ask are called where results are grouped by them.
+    pub wording: String,
     /// The mail thread to continue, for mail.
     pub mail: Option<MailThread>,
     /// The desk's own JSON, given back unchanged.

@@ -44,6 +44,7 @@ impl Inner {
                 conversation: new.conversation.clone(),
                 resolution: new.resolution.clone(),
                 attribution: new.attribution.clone(),
+                wording: new.wording.clone(),
                 mail: new.mail.clone(),
                 metadata: new.metadata.clone(),
                 state,

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use super::dialect::{Row, Sql, Value};
+use super::follow_list::{LowFilter, follow_ups};
 use super::row::{self, place, rating_columns, request_columns};
 use super::sql::{Inner, SqlStore};
 use super::tx::Tx;
@@ -21,13 +22,11 @@ pub type Followed = (FollowUp, Rating, Request);
 /// Low scores, and what is done about them.
 #[async_trait]
 pub trait FollowUps: Send + Sync {
-    /// Follow-ups in a state (or in any), in the order in which they were opened, after one of them.
+    /// Follow-ups, in the order in which they were opened or the other way round.
     async fn follow_ups(
         &self,
         desk: DeskId,
-        state: Option<FollowUpState>,
-        after: Option<uuid::Uuid>,
-        limit: i64,
+        wanted: &LowFilter,
     ) -> Result<Vec<Followed>, StoreError>;
     /// One follow-up.
     async fn follow_up(&self, desk: DeskId, id: FollowUpId)
@@ -83,37 +82,6 @@ const SETTLED: Sql = of_rating!(
     "where desk_id = $1 and rating_id = $2 and closed_by = 'owner' limit 1"
 );
 
-macro_rules! follow_ups {
-    ($tail:literal) => {
-        follow_ups!("", $tail)
-    };
-    ($hint:literal, $tail:literal) => {
-        concat!(
-            "select f.id as follow_id, f.score as low_score, f.state as follow_state, f.owner, f.told_note, f.close_note, \
-             f.closed_by, f.opened_at, f.taken_at, f.told_at, f.closed_at, ",
-            rating_columns!(),
-            ", ",
-            request_columns!(),
-            " from follow_ups f ",
-            $hint,
-            "join ratings g on g.desk_id = f.desk_id and g.id = f.rating_id \
-             join requests on requests.desk_id = f.desk_id and requests.id = f.request_id ",
-            $tail
-        )
-    };
-}
-
-const LIST: Sql = Sql::both(follow_ups!(
-    "where f.desk_id = $1 and f.id > $2 order by f.id limit $3"
-));
-/// SQLite would rather read all follow-ups of the desk than those in one state.
-const LIST_STATE: Sql = Sql::each(
-    follow_ups!(
-        "indexed by follow_ups_state ",
-        "where f.desk_id = $1 and f.id > $2 and f.state = $4 order by f.id limit $3"
-    ),
-    follow_ups!("where f.desk_id = $1 and f.id > $2 and f.state = $4 order by f.id limit $3"),
-);
 const ONE: Sql = Sql::both(follow_ups!("where f.desk_id = $1 and f.id = $2"));
 const LOCK: Sql = Sql::each(
     follow_ups!("where f.desk_id = $1 and f.id = $2"),
@@ -145,8 +113,6 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("follow.reopen", REOPEN),
     ("follow.not_low", NOT_LOW),
     ("follow.settled", SETTLED),
-    ("follow.list", LIST),
-    ("follow.list_state", LIST_STATE),
     ("follow.one", ONE),
     ("follow.lock", LOCK),
     ("follow.save", SAVE),
@@ -158,21 +124,9 @@ impl FollowUps for SqlStore {
     async fn follow_ups(
         &self,
         desk: DeskId,
-        state: Option<FollowUpState>,
-        after: Option<uuid::Uuid>,
-        limit: i64,
+        wanted: &LowFilter,
     ) -> Result<Vec<Followed>, StoreError> {
-        let after = after.unwrap_or(uuid::Uuid::nil());
-        let mut values = vec![Value::Id(desk.uuid()), Value::Id(after), Value::Int(limit)];
-        let database = &self.inner.database;
-        let rows = match state {
-            Some(state) => {
-                values.push(Value::Text(state.as_str()));
-                database.rows(LIST_STATE, &values).await?
-            }
-            None => database.rows(LIST, &values).await?,
-        };
-        rows.iter().map(|row| self.inner.followed(row)).collect()
+        self.inner.follow_ups(desk, wanted).await
     }
 
     async fn follow_up(
@@ -348,7 +302,7 @@ impl Inner {
         Ok(Some(Ok(())))
     }
 
-    fn followed(&self, row: &Row) -> Result<Followed, StoreError> {
+    pub(super) fn followed(&self, row: &Row) -> Result<Followed, StoreError> {
         let request = row::request(row, &self.keys)?;
         let rating = row::rating(row, &self.keys, request.desk)?;
         Ok((self.follow_up_of(row, request.desk)?, rating, request))

@@ -42,6 +42,7 @@ mod end;
 mod error;
 mod file;
 mod follow;
+mod follow_list;
 mod held;
 mod invariants;
 mod kept;
@@ -88,6 +89,7 @@ pub use calls::{
 pub use comments::{CommentFilter, Comments};
 pub use error::{StoreError, StoreErrorKind};
 pub use follow::{FollowUps, Followed};
+pub use follow_list::LowFilter;
 pub use held::{HeldAnswer, HeldAnswers, Note, Noted, Release};
 pub use keyring::{KeyRing, KeyRingError};
 pub use outbox::{Behind, Keeping, Outbox};

@@ -19,7 +19,7 @@ macro_rules! request_columns {
          requests.agent_kind, requests.team, requests.queue, requests.touchpoint, requests.phase, requests.topic, requests.language, requests.timezone, requests.switches, requests.mail, \
          requests.metadata, requests.state, requests.reason, requests.created_at, requests.due_at, requests.expires_at, requests.sent_at, requests.delivered_at, requests.reached_at, \
          requests.answered_at, requests.ended_at, requests.delivery, requests.delivery_code, requests.attempts, requests.fence, requests.listening, \
-         requests.listen_until, requests.next_at, requests.context, requests.planned_at, requests.held_back"
+         requests.listen_until, requests.next_at, requests.context, requests.planned_at, requests.held_back, requests.wording"
     };
 }
 
@@ -140,6 +140,7 @@ pub(super) fn request(row: &Row, keys: &KeyRing) -> Result<Request, StoreError> 
         conversation: row.text("conversation")?,
         resolution: row.text("resolution")?,
         attribution,
+        wording: row.text("wording")?,
         mail: if mail.is_empty() {
             None
         } else {

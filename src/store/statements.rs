@@ -41,6 +41,7 @@ impl SqlStore {
             super::rollup::STATEMENTS,
             super::summary::STATEMENTS,
             super::follow::STATEMENTS,
+            super::follow_list::STATEMENTS,
             &super::people::statements(),
         ]
         .concat()

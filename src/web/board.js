@@ -191,45 +191,65 @@
       const only = Object.fromEntries(choices.filter((name) => filters[name]).map((name) => [name, filters[name]]));
       const offering = ms - offered > liveEvery;
       const monthly = (group_by) => get(query({ group_by, from: iso(trendDays - 1) }, {}));
-      const [channels, cells, days, comments, open, taken, ...offers] = await Promise.all([
+      const lowest = (state, more) => get(`v1/follow-ups?${new URLSearchParams({ ...only, state, ...more })}`);
+      // The newest of those that wait; of more than a page only how long the oldest waits.
+      const waiting = async (state) => {
+        const page = await lowest(state, { order: "newest", limit: lowMax });
+        const oldest = page.next ? (await lowest(state, { limit: 1 })).items : [];
+        return { ...page, oldest };
+      };
+      const [channels, cells, days, comments, low, ...offers] = await parts([
         get(query({ group_by: "channel", from }, filters)),
         get(query({ group_by: "touchpoint,channel", from }, filters)),
         get(query({ group_by: "day", from: iso(trendDays - 1) }, filters)),
         get(`v1/comments?${new URLSearchParams({ ...only, from, limit: commentsMax })}`),
-        get(`v1/follow-ups?${new URLSearchParams({ state: "open", limit: lowMax })}`),
-        get(`v1/follow-ups?${new URLSearchParams({ state: "taken", limit: lowMax })}`),
+        Promise.all(["open", "taken"].map(waiting)),
         ...(offering ? [monthly("channel,touchpoint"), monthly("team,queue")] : []),
       ]);
-      if (offering) {
+      const unread = offers.find((answer) => answer.error);
+      if (offering && !unread) {
         offered = ms;
-        const groups = offers.flatMap((answer) => answer.groups.map((group) => group.by));
+        const groups = offers.flatMap(({ answer }) => answer.groups.map((group) => group.by));
         offer(Object.fromEntries(choices.map((name) => [name, groups.map((by) => by[name] || "")])));
       }
-      // What the list cannot be asked for is chosen here.
-      const mine = (item) => choices.every((name) => !filters[name] || item.rating[name] === filters[name]);
-      const low = { items: [...open.items, ...taken.items].filter(mine), next: open.next || taken.next };
-      return { filters, ms, channels, cells, days, comments, low };
+      return { filters, ms, from, channels, cells, days, comments, low, unread };
     }
 
-    function show({ filters, ms, channels, cells, days, comments, low }) {
-      const { total } = channels;
-      const parts = choices.filter((name) => filters[name]).map((name) => (name === "channel" ? words.channel(filters[name]) : filters[name]));
+    // One that fails takes no other with it. What ends everything does: a key that is refused, a new choice, a service that is away.
+    async function parts(calls) {
+      const settled = await Promise.allSettled(calls);
+      const errors = settled.filter((one) => one.status === "rejected").map((one) => one.reason);
+      const last = errors.find((error) => denied[error.status] || !(error instanceof board.Refused));
+      const away = errors.length === settled.length && errors.every((error) => error.status === 0 || error.status >= 500);
+      if (last || away) throw last || errors[0];
+      return settled.map(({ value, reason }) => ({ answer: value, error: reason }));
+    }
+
+    function show({ filters, ms, from, channels, cells, days, comments, low, unread }) {
+      const view = JSON.stringify([filters, from]);
+      const part = (names, { answer, error }, put) => {
+        for (const name of names) draw.trouble(name, view, error);
+        if (!error) put(answer);
+      };
+      const chosenParts = choices.filter((name) => filters[name]).map((name) => (name === "channel" ? words.channel(filters[name]) : filters[name]));
       put("title", periods[filters.period][0]);
-      put("scope", [`${words.day(board.days(zone, ms, 1)[0], true)}, ${zone.replaceAll("_", " ")}`, ...parts].join(" · "));
+      put("scope", [`${words.day(board.days(zone, ms, 1)[0], true)}, ${zone.replaceAll("_", " ")}`, ...chosenParts, ...(unread ? ["the lists to choose from could not be read"] : [])].join(" · "));
       at("board").hidden = false;
-      draw.score(total, channels.minimum);
-      draw.counts(total);
-      draw.response(total);
-      draw.funnel(channels.groups, total);
-      draw.matrix(cells.groups, cells.total);
-      draw.reasons(total);
-      draw.comments(comments.items);
-      draw.low(low.items, Boolean(low.next));
-      draw.trend(days.groups, board.days(zone, ms, trendDays));
+      part(["score", "counts", "response", "funnel", "reasons"], channels, ({ total, groups, minimum }) => {
+        draw.score(total, minimum);
+        draw.counts(total);
+        draw.response(total);
+        draw.funnel(groups, total);
+        draw.reasons(total);
+        const csat = total.ratings?.csat;
+        document.title = `${csat ? words.percent(csat.value) : "–"} · ${who.name} · onefive`;
+      });
+      part(["matrix"], cells, ({ groups, total }) => draw.matrix(groups, total));
+      part(["words"], comments, ({ items }) => draw.comments(items));
+      part(["low"], low, (pages) => draw.low(pages.flatMap((page) => page.items), pages.flatMap((page) => page.oldest), pages.some((page) => page.next)));
+      part(["trend"], days, ({ groups }) => draw.trend(groups, board.days(zone, ms, trendDays)));
       put("as-of", new Date(ms).toLocaleTimeString("en-GB", { timeZone: zone }));
-      const csat = total.ratings?.csat;
-      document.title = `${csat ? words.percent(csat.value) : "–"} · ${who.name} · onefive`;
-      say(total, low.items);
+      if (channels.answer && low.answer) say(channels.answer.total, low.answer.flatMap((page) => page.items));
     }
 
     // For who cannot see the numbers move: the gist, only when it changed, and not more often than can be heard.

@@ -78,7 +78,7 @@
     });
     const head = element("thead", { className: "unseen" }, element("tr", {}, column("Rating"), column("Bar"), column("Count"), column("Share")));
     const out = [
-      ratings.suspect ? `${words.count(ratings.suspect)} held back: they look like a machine’s` : "",
+      ratings.suspect ? `answers of ${words.count(ratings.suspect)} ${ratings.suspect === 1 ? "customer" : "customers"} held back: they look like a machine’s` : "",
       ratings.excluded ? `${words.count(ratings.excluded)} taken out by a manager` : "",
     ].filter(Boolean);
     swap("counts", element("table", {}, element("caption", { className: "unseen", textContent: "Ratings by score" }), head, element("tbody", {}, ...rows)),
@@ -88,17 +88,31 @@
   // Response
 
   const rates = [
-    ["of_requested", "requested", "Answered of requested", "who were to be asked"],
-    ["of_delivered", "delivered", "Answered of delivered", "asks that arrived"],
-    ["of_reached", "reached", "Answered of reached", "who had it in front of them"],
+    ["of_requested", "Answered of requested", "who were to be asked"],
+    ["of_delivered", "Answered of delivered", "whose ask arrived"],
+    ["of_reached", "Answered of reached", "who had it in front of them"],
   ];
 
+  // Where only the answer proves that an ask arrived, all who are known to have it have answered: such channels are no part of a rate.
+  const leftOut = (shares, name) => shares.left_out?.[name] || [];
+  const rated = (shares, name) => (shares[name] ? words.percent(shares[name].value) : leftOut(shares, name).length ? "not known" : "–");
+
+  // The same in a narrow column.
+  const narrow = (text) => (text === "not known" ? [element("span", { ariaHidden: "true", textContent: "–" }), element("span", { className: "unseen", textContent: text })] : [text]);
+
+  function basis(shares, name, meaning) {
+    const share = shares[name];
+    const others = leftOut(shares, name).toSorted(words.byChannel).map(words.channel).join(", ");
+    if (!share) return others ? `only an answer tells: ${others}` : `nobody yet ${meaning}`;
+    return `${words.count(share.answered)} of ${words.count(share.of)} ${meaning}${others ? `, without ${others}` : ""}`;
+  }
+
   function response({ asked, response: shares, ratings }) {
-    const rows = rates.map(([name, whole, label, meaning]) => {
+    const rows = rates.map(([name, label, meaning]) => {
       const share = shares[name];
-        return element("tr", {},
-        element("th", { scope: "row" }, label, element("span", { className: "dim", textContent: `${words.count(asked.answered)} of ${words.count(asked[whole])} ${meaning}` })),
-        element("td", {}, element("b", { textContent: share ? words.percent(share.value) : "–", data: { rate: name } }),
+      return element("tr", {},
+        element("th", { scope: "row" }, label, element("span", { className: "dim", textContent: basis(shares, name, meaning) })),
+        element("td", {}, element("b", { textContent: rated(shares, name), data: { rate: name, known: String(Boolean(share)) } }),
           element("span", { className: "dim", textContent: share ? words.range(share) : "" })));
     });
     const head = element("thead", { className: "unseen" }, element("tr", {}, column("Rate"), column("Value and 95 % interval")));
@@ -123,8 +137,8 @@
       const n = group.asked[step];
       return element("td", { data: { step, channel: group.by.channel || "" }, className: group.by.channel === undefined ? "all" : "" }, words.count(n), bar(group.asked.requested ? (100 * n) / group.asked.requested : 0));
     })));
-    const shares = rates.map(([rate, , label]) => element("tr", {}, element("th", { scope: "row", textContent: label }), ...columns.map((group) =>
-      element("td", { textContent: group.response[rate] ? words.percent(group.response[rate].value) : "–", className: group.by.channel === undefined ? "all" : "" }))));
+    const shares = rates.map(([rate, label]) => element("tr", {}, element("th", { scope: "row", textContent: label }), ...columns.map((group) =>
+      element("td", { className: group.by.channel === undefined ? "all" : "" }, ...narrow(rated(group.response, rate))))));
     const head = element("thead", {}, element("tr", {}, element("td", {}), ...columns.map((group) => column(name(group)))));
     swap("funnel", element("table", {}, element("caption", { className: "unseen", textContent: "Requests by the steps they came through, and response rates, by channel" }), head, element("tbody", {}, ...rows), element("tbody", {}, ...shares)));
   }
@@ -186,6 +200,22 @@
     swap("reasons", list.length ? element("table", {}, element("caption", { className: "unseen", textContent: "Conversations not asked about, by reason" }), head, element("tbody", {}, ...rows)) : null);
   }
 
+  // A part that could not be read says so. Its numbers stay if they are of what is chosen now, and are hidden if they are not.
+  function trouble(name, view, error) {
+    const card = document.querySelector(`.card.${name}`);
+    const old = card.querySelector(":scope > .trouble");
+    if (!error) {
+      card.shows = view;
+      delete card.dataset.trouble;
+      return old?.remove();
+    }
+    card.dataset.trouble = card.shows === view ? "old" : "none";
+    const text = card.shows === view ? `Not up to date. ${error.message}` : `This part cannot be shown. ${error.message}`;
+    if (old?.textContent === text) return;
+    old?.remove();
+    card.querySelector("h2").after(element("p", { className: "said trouble", role: "status", textContent: text }));
+  }
+
   Object.assign(board, { at, element, put, swap, column });
-  board.draw = { score, counts, response, funnel, matrix, reasons };
+  board.draw = { score, counts, response, funnel, matrix, reasons, trouble };
 })();

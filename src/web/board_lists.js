@@ -106,21 +106,22 @@
   // The newest first, because that is what just happened; how long the oldest waits is said above.
   const few = 6;
   let all = false;
-  let lows = { items: [], more: false };
+  let lows = { items: [], oldest: [], more: false };
 
   function drawLow() {
-    const { items, more } = lows;
+    const { items, oldest, more } = lows;
     const flat = items.map(({ rating, id, state, score, owner, opened_at: opened, told_at: told }) => ({ ...rating, id, state, score, owner, opened_at: opened, told: Boolean(told) }));
     const sorted = flat.sort((a, b) => b.opened_at.localeCompare(a.opened_at) || b.id.localeCompare(a.id));
+    const since = [...oldest, ...items].map((item) => item.opened_at).sort()[0];
     merge("low", all ? sorted : sorted.slice(0, few), low);
-    put("low-n", sorted.length ? `${words.count(sorted.length)}${more ? " and more" : ""} open, the oldest since ${board.when(sorted.at(-1).opened_at)}` : "");
+    put("low-n", sorted.length ? `${words.count(sorted.length)}${more ? " and more" : ""} open, the oldest since ${board.when(since)}` : "");
     at("low-more").hidden = sorted.length <= few;
     put("low-more", all ? "Show the newest only" : `Show all ${words.count(sorted.length)}`);
     at("low-more").ariaExpanded = String(all);
   }
 
-  board.draw.low = (items, more) => {
-    lows = { items, more };
+  board.draw.low = (items, oldest, more) => {
+    lows = { items, oldest, more };
     drawLow();
   };
   at("low-more").addEventListener("click", () => {

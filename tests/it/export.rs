@@ -186,3 +186,85 @@ story!(
         stage.finish().await;
     }
 );
+
+story!(
+    what_is_taken_out_is_marked_in_each_format,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        let asked = stage.now();
+        for n in 0..2 {
+            chat(&stage, &format!("INC-{n}"), json!({}), Some(4)).await;
+            stage.pass(10);
+        }
+        let key = stage.key.clone();
+        let first = stage.api("/v1/ratings").await["items"][0]["id"].clone();
+        let bearer = format!("Bearer {key}");
+        let url = format!(
+            "{}/v1/ratings/{}/exclude",
+            stage.url,
+            first.as_str().unwrap()
+        );
+        let out = stage.now();
+        let why = json!({"by": "Kim", "reason": "about another company"});
+        let answer = http::post_json(&url, &[("authorization", &bearer)], &why).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+
+        let lines = export(&stage, &key, "/v1/ratings", "application/x-ndjson").await;
+        let lines: Vec<Value> = lines
+            .body
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let note = json!({"at": out, "by": "Kim", "reason": "about another company"});
+        assert_eq!(lines[0]["excluded"], note);
+        assert!(lines[1].get("excluded").is_none());
+        assert_eq!(lines[0]["requested_at"], json!(asked));
+        let wording = lines[0]["wording"].as_str().unwrap();
+        let summary = stage.api("/v1/summary?group_by=wording").await;
+        assert_eq!(summary["groups"][0]["by"]["wording"], wording);
+
+        let csv = export(&stage, &key, "/v1/ratings", "text/csv").await;
+        let names = csv.body.lines().next().unwrap();
+        let last = ",excluded_at,excluded_by,excluded_reason,requested_at,wording";
+        assert!(names.ends_with(last), "new columns come last: {names}");
+        let rows = table(&csv.body);
+        let marks = |row: &Value| {
+            ["excluded_at", "excluded_by", "excluded_reason"].map(|name| row[name].clone())
+        };
+        assert_eq!(
+            marks(&rows[0]),
+            [json!(out), json!("Kim"), json!("about another company")]
+        );
+        assert_eq!(marks(&rows[1]), [json!(""), json!(""), json!("")]);
+
+        let accept = "application/vnd.apache.parquet";
+        let headers = [("authorization", bearer.as_str()), ("accept", accept)];
+        let (status, bytes) = http::bytes(&format!("{}/v1/ratings", stage.url), &headers).await;
+        assert_eq!(status, 200);
+        let reader = SerializedFileReader::new(bytes).unwrap();
+        let text = |text: &str| Field::Str(text.to_owned());
+        for (n, row) in reader.get_row_iter(None).unwrap().enumerate() {
+            let row = row.unwrap();
+            let fields: std::collections::BTreeMap<&str, &Field> = row
+                .get_column_iter()
+                .map(|(name, field)| (name.as_str(), field))
+                .collect();
+            let (at, by, reason) = if n == 0 {
+                let at = Field::TimestampMillis(out.as_millis());
+                (at, text("Kim"), text("about another company"))
+            } else {
+                (Field::Null, text(""), text(""))
+            };
+            assert_eq!(fields["excluded_at"], &at);
+            assert_eq!(fields["excluded_by"], &by);
+            assert_eq!(fields["excluded_reason"], &reason);
+            assert_eq!(fields["wording"], &text(wording));
+            assert_eq!(rows[n]["wording"], wording);
+            assert_eq!(rows[n]["requested_at"], lines[n]["requested_at"]);
+            let requested =
+                Field::TimestampMillis(asked.as_millis() + 10_000 * i64::try_from(n).unwrap());
+            assert_eq!(fields["requested_at"], &requested);
+        }
+        stage.finish().await;
+    }
+);

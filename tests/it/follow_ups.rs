@@ -288,3 +288,61 @@ story!(
         stage.finish().await;
     }
 );
+
+story!(
+    the_newest_come_first_where_that_is_asked_for,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        for n in 0..7 {
+            let about = if n % 2 == 0 {
+                json!({"team": "network", "queue": "vpn", "touchpoint": "incident.resolved"})
+            } else {
+                json!({"team": "workplace", "queue": "printers", "touchpoint": "hardware.swap"})
+            };
+            chat(&stage, &format!("INC-{n}"), about, Some(1)).await;
+            stage.pass(10);
+        }
+        let all = list(&stage, "").await;
+        let taken = all[6]["id"].as_str().unwrap();
+        let sam = json!({"owner": "Sam"});
+        post(&stage, &stage.key, &format!("{taken}/take"), sam).await;
+        let read = async |query: &str| {
+            let (mut found, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let path = format!("/v1/follow-ups?limit=2{query}{cursor}");
+                let page = stage.api(&path).await;
+                for item in page["items"].as_array().unwrap() {
+                    let name = item["rating"]["conversation"].as_str().unwrap();
+                    found.push(name.trim_start_matches("INC-").parse::<u8>().unwrap());
+                }
+                match page["next"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => return found,
+                }
+            }
+        };
+        for (query, expected) in [
+            ("", &[0, 1, 2, 3, 4, 5, 6][..]),
+            ("&order=oldest", &[0, 1, 2, 3, 4, 5, 6]),
+            ("&order=newest", &[6, 5, 4, 3, 2, 1, 0]),
+            ("&state=open", &[0, 1, 2, 3, 4, 5]),
+            ("&state=open&order=newest", &[5, 4, 3, 2, 1, 0]),
+            ("&state=taken&order=newest", &[6]),
+            ("&team=network&order=newest", &[6, 4, 2, 0]),
+            ("&state=open&team=network&order=newest", &[4, 2, 0]),
+            ("&state=open&queue=printers", &[1, 3, 5]),
+            ("&touchpoint=hardware.swap&order=newest", &[5, 3, 1]),
+            ("&channel=sms", &[]),
+            ("&channel=chat&state=open&team=network", &[0, 2, 4]),
+        ] {
+            assert_eq!(read(query).await, expected, "{query}");
+        }
+        let bearer = format!("Bearer {}", stage.key);
+        for (query, field) in [("order=random", "order"), ("team=a%00b", "team")] {
+            let url = format!("{}/v1/follow-ups?{query}", stage.url);
+            let wrong = http::send(Method::GET, &url, &[("authorization", &bearer)], "").await;
+            assert_eq!((wrong.status, &wrong.json()["field"]), (400, &json!(field)));
+        }
+        stage.finish().await;
+    }
+);

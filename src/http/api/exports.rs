@@ -122,6 +122,7 @@ impl Exported for (Rating, Request) {
         id: Text, request: Text, score: Int, grade: Text, comment: Text, answered_at: Instant, changed_at: Instant,
         elapsed_ms: Int, channel: Text, conversation: Text, resolution: Text, agent_id: Text, agent_name: Text,
         agent_kind: Text, team: Text, queue: Text, touchpoint: Text, phase: Text, topic: Text, language: Text,
+        excluded_at: Instant, excluded_by: Text, excluded_reason: Text, requested_at: Instant, wording: Text,
     );
 
     async fn page(
@@ -152,6 +153,14 @@ impl Exported for (Rating, Request) {
             Cell::Text(request.resolution.clone()),
         ];
         cells.extend(about(&request.attribution));
+        let excluded = rating.excluded.as_ref();
+        cells.extend([
+            Cell::At(excluded.map(|note| note.at)),
+            Cell::Text(excluded.map_or_else(String::new, |note| note.by.clone())),
+            Cell::Text(excluded.map_or_else(String::new, |note| note.reason.clone())),
+            Cell::At(Some(request.history.created_at)),
+            Cell::Text(request.wording.clone()),
+        ]);
         cells
     }
 

@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::RatingView;
-use super::{cursor, limit, next};
+use super::{cursor, limit, next, text};
 use crate::domain::desk::Scope;
 use crate::domain::follow_up::{FollowUpState, NOTE_MAX, OWNER_MAX, Refused, Step};
 use crate::domain::id::FollowUpId;
 use crate::domain::time::Timestamp;
 use crate::http::error::Problem;
 use crate::http::{Doors, Path, body};
-use crate::store::Followed;
+use crate::store::{Followed, LowFilter};
 
 /// Which follow-ups.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -30,7 +30,17 @@ use crate::store::Followed;
 pub(super) struct Wanted {
     /// Only `open`, `taken` or `closed` ones.
     state: Option<String>,
-    /// The `next` of an earlier page.
+    /// `oldest` first, which it is if not given, or `newest` first.
+    order: Option<String>,
+    /// Only of this channel.
+    channel: Option<String>,
+    /// Only of this team.
+    team: Option<String>,
+    /// Only of this queue.
+    queue: Option<String>,
+    /// Only of this touchpoint.
+    touchpoint: Option<String>,
+    /// The `next` of an earlier page, in the same order.
     cursor: Option<String>,
     /// Entries on the page: 1 to 200, 50 if not given.
     limit: Option<String>,
@@ -39,7 +49,7 @@ pub(super) struct Wanted {
 /// A page of follow-ups.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FollowUpPage {
-    /// The follow-ups, oldest first.
+    /// The follow-ups, in the order that was asked for.
     items: Vec<FollowUpView>,
     /// The cursor of the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +118,7 @@ impl FollowUpView {
     }
 }
 
-/// Low scores that somebody should care for, oldest first
+/// Low scores that somebody should care for, oldest or newest first
 #[utoipa::path(
     get, path = "/v1/follow-ups", tag = "follow-ups", params(Wanted),
     responses(
@@ -128,15 +138,27 @@ pub(super) async fn list(
     let Query(wanted) =
         wanted.map_err(|error| Problem::new("invalid_parameter", error.body_text()))?;
     let limit = limit(wanted.limit.as_deref())?;
-    let after = cursor(wanted.cursor.as_deref())?;
     let state = wanted.state.as_deref().map(|word| {
         FollowUpState::parse(word)
             .ok_or_else(|| Problem::parameter("state", "must be one of open, taken, closed"))
     });
+    let newest = match wanted.order.as_deref() {
+        None | Some("oldest") => false,
+        Some("newest") => true,
+        Some(_) => return Err(Problem::parameter("order", "must be oldest or newest")),
+    };
+    let filter = LowFilter {
+        state: state.transpose()?,
+        channel: text("channel", wanted.channel)?,
+        team: text("team", wanted.team)?,
+        queue: text("queue", wanted.queue)?,
+        touchpoint: text("touchpoint", wanted.touchpoint)?,
+        newest,
+        after: cursor(wanted.cursor.as_deref())?,
+        limit: limit + 1,
+    };
     let store = &doors.journey.store;
-    let mut found = store
-        .follow_ups(desk.id, state.transpose()?, after, limit + 1)
-        .await?;
+    let mut found = store.follow_ups(desk.id, &filter).await?;
     let next = next(&mut found, limit, |(last, ..)| last.id.uuid().simple());
     let items = found.iter().map(FollowUpView::new).collect();
     Ok(Json(FollowUpPage { items, next }).into_response())

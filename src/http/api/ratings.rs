@@ -54,7 +54,8 @@ pub(super) struct RatingPage {
 /// Ratings, oldest first
 ///
 /// `Accept: text/csv`, `application/x-ndjson` (JSON lines) or `application/vnd.apache.parquet` streams all that match instead of a page;
-/// `cursor` then says after which entry to go on. JSON lines are what a page has. The columns of the other two are `id`, `request`, `score`, `grade`, `comment`, `answered_at`, `changed_at`, `elapsed_ms`, `channel`, `conversation`, `resolution`, `agent_id`, `agent_name`, `agent_kind`, `team`, `queue`, `touchpoint`, `phase`, `topic`, `language`: texts
+/// `cursor` then says after which entry to go on. JSON lines are what a page has. The columns of the other two are `id`, `request`, `score`, `grade`, `comment`, `answered_at`, `changed_at`, `elapsed_ms`, `channel`, `conversation`, `resolution`, `agent_id`, `agent_name`, `agent_kind`, `team`, `queue`, `touchpoint`, `phase`, `topic`, `language`,
+/// `excluded_at`, `excluded_by`, `excluded_reason` (of a rating that a manager has taken out), `requested_at`, `wording`: texts
 /// (empty if there is none), whole numbers, and instants (RFC 3339 in CSV, milliseconds UTC in Parquet). A text of a CSV cell that
 /// a spreadsheet would take for a formula begins with an apostrophe.
 #[utoipa::path(

@@ -229,6 +229,9 @@ pub(super) struct RatingView {
     /// The contact's words.
     #[serde(skip_serializing_if = "String::is_empty")]
     comment: String,
+    /// When the request was accepted.
+    #[schema(value_type = String, format = DateTime)]
+    requested_at: Timestamp,
     /// When the first answer came.
     #[schema(value_type = String, format = DateTime)]
     answered_at: Timestamp,
@@ -247,6 +250,9 @@ pub(super) struct RatingView {
     /// Which closing of it.
     #[serde(skip_serializing_if = "String::is_empty")]
     resolution: String,
+    /// What the words of the ask are called: a group of `/v1/summary?group_by=wording`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    wording: String,
     /// Who served and where, as you said it.
     #[serde(flatten)]
     about: About,
@@ -261,6 +267,7 @@ impl RatingView {
             score: rating.score.get(),
             grade: rating.grade.as_str(),
             comment: rating.comment.clone(),
+            requested_at: view.created_at,
             answered_at: rating.answered_at,
             changed_at: rating.changed_at,
             elapsed_ms: rating.elapsed_ms,
@@ -272,6 +279,7 @@ impl RatingView {
             channel: view.channel,
             conversation: view.conversation,
             resolution: view.resolution,
+            wording: request.wording.clone(),
             about: view.about,
         }
     }

@@ -4,6 +4,7 @@ mod board;
 mod board_desk;
 mod board_keys;
 mod board_looks;
+mod board_parts;
 mod docs;
 mod looks;
 mod rating;
