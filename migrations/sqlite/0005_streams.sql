@@ -36,6 +36,8 @@ create table webhooks (
     old_until integer not null,
     -- Words of kinds with commas between them; empty for all.
     kinds text not null,
+    -- The shape of the body.
+    format text not null,
     description text not null,
     state text not null,
     -- Up to here everything was tried once.

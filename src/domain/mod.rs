@@ -2,8 +2,8 @@
 //!
 //! Read them in the order in which the data walks: a [`trigger`] gets a decision by [`policy`] and becomes a
 //! [`request`], which is carried by a [`delivery`]; what comes back is a [`reply`], understood as a [`rating`]; every
-//! change is an [`event`], and events add up to [`statistics`] and are told to others as a [`notice`], also by [`webhook`]. [`watch`]
-//! looks out for sending that somebody else earns on.
+//! change is an [`event`], and events add up to [`statistics`] and are told to others as a [`notice`], also by [`webhook`],
+//! if wished as a text by [`slack`]. [`watch`] looks out for sending that somebody else earns on.
 
 pub mod contact;
 pub mod delivery;
@@ -20,6 +20,7 @@ pub mod reply;
 pub mod request;
 pub mod retention;
 pub mod settling;
+pub mod slack;
 pub mod statistics;
 pub mod strict;
 pub mod time;

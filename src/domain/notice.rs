@@ -7,7 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::event::EventKind;
-use super::id::{DeskId, EventId, RatingId, RequestId};
+use super::follow_up::FollowUpState;
+use super::id::{DeskId, EventId, FollowUpId, RatingId, RequestId};
 use super::policy::Suppression;
 use super::rating::{Grade, Score};
 use super::request::Request;
@@ -46,6 +47,8 @@ pub struct Recorded {
     pub reason: Option<Suppression>,
     /// The contact's words that came with it; empty if none, or if they are forgotten.
     pub words: String,
+    /// What is done about the low score, where the event is about that: who it is, how far it is, and whose.
+    pub follow_up: Option<(FollowUpId, FollowUpState, String)>,
 }
 
 /// An event as others are told it.
@@ -88,6 +91,9 @@ pub struct Data {
     /// The rating, as the event says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rating: Option<Rated>,
+    /// What is done about a low score, for `rating.low` and `follow_up.…`, as it stands when the event is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follow_up: Option<Cared>,
     /// Why nobody was asked, for `request.suppressed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -165,12 +171,26 @@ pub struct Rated {
     /// How we know that the contact gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grade: Option<&'static str>,
-    /// The words that came with this event. Text, never HTML.
+    /// The words that came with this event; for `rating.low` those that the rating had by then. Text, never HTML.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub comment: String,
     /// Milliseconds from sending the request to the first answer, for `rating.created`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<i64>,
+}
+
+/// The follow-up of an event: see `/v1/follow-ups/{id}`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = EventFollowUp)]
+pub struct Cared {
+    /// Its identifier, for `POST /v1/follow-ups/{id}/take` and the other steps.
+    #[schema(example = "fol_019a3f0c7d5b7c0e9d8a5b6c7d8e9f01")]
+    pub id: String,
+    /// `open`, `taken` or `closed`.
+    pub state: &'static str,
+    /// Who takes care.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub owner: String,
 }
 
 impl Notice {
@@ -195,6 +215,11 @@ impl Notice {
             id: event.request_id.to_string(),
             about: event.request.map(|request| About::of(*request)),
         });
+        let follow_up = event.follow_up.map(|(id, state, owner)| Cared {
+            id: id.to_string(),
+            state: state.as_str(),
+            owner,
+        });
         let reason = event
             .reason
             .filter(|_| event.kind == EventKind::RequestSuppressed);
@@ -208,6 +233,7 @@ impl Notice {
             data: Data {
                 request,
                 rating,
+                follow_up,
                 reason: reason.map(Suppression::as_str),
                 text,
             },
@@ -276,6 +302,7 @@ mod tests {
             elapsed_ms: None,
             reason: Some(Suppression::ALL[0]),
             words: words.to_owned(),
+            follow_up: None,
         }
     }
 

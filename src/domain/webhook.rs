@@ -6,10 +6,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use utoipa::ToSchema;
 
 use super::event::EventKind;
 use super::id::{DeskId, EventId, WebhookId};
+use super::notice::Notice;
+use super::slack;
 use super::time::Timestamp;
 use super::trigger::FieldError;
 
@@ -46,6 +50,8 @@ pub struct Webhook {
     pub url: String,
     /// The kinds of events that it wants; none for all.
     pub kinds: Vec<EventKind>,
+    /// The shape of what it is sent.
+    pub format: WebhookFormat,
     /// The desk's own words for it.
     pub description: String,
     /// Whether it is used.
@@ -58,6 +64,42 @@ pub struct Webhook {
     pub old_until: Timestamp,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// The shape of what a webhook is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookFormat {
+    /// The event as JSON, as everybody else is told it.
+    #[default]
+    Event,
+    /// A text to be read, as Slack's incoming webhooks take it.
+    Slack,
+}
+
+impl WebhookFormat {
+    const ALL: [Self; 2] = [Self::Event, Self::Slack];
+
+    /// The word used in the API and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Slack => "slack",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.as_str() == word)
+    }
+
+    /// The body that tells an event.
+    pub fn body(self, notice: &Notice) -> Vec<u8> {
+        match self {
+            Self::Event => notice.to_json(),
+            Self::Slack => slack::body(notice),
+        }
+    }
 }
 
 /// Whether a webhook is used.

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use super::dialect::{Row, Sql, Value};
+use super::emit::Said;
 use super::follow_list::{LowFilter, follow_ups};
 use super::row::{self, place, rating_columns, request_columns};
 use super::sql::{Inner, SqlStore};
@@ -190,8 +191,13 @@ impl Inner {
                 Value::Int(now.as_millis()),
             ];
             if tx.execute(OPEN, &values).await? > 0 {
-                let rated = Some((rating.score, 0));
-                self.emit_rated(tx, request, EventKind::RatingLow, 0, rated, now);
+                let said = Said {
+                    score: Some(rating.score),
+                    elapsed_ms: Some(0),
+                    words: &rating.comment,
+                    ..Said::default()
+                };
+                self.emit_said(tx, request, EventKind::RatingLow, said, now);
             }
         } else if before.is_some() {
             self.close_low(tx, request, rating, "corrected", now)
@@ -334,7 +340,7 @@ impl Inner {
     }
 }
 
-fn state(row: &Row, column: &'static str) -> Result<FollowUpState, StoreError> {
+pub(super) fn state(row: &Row, column: &'static str) -> Result<FollowUpState, StoreError> {
     let word = row.text(column)?;
     FollowUpState::parse(&word)
         .ok_or_else(|| StoreError::Corrupt(format!("{column}: unknown word {word:?}")))

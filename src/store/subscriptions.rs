@@ -11,13 +11,13 @@ use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, WebhookId};
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::{
-    Health, ROTATION_MS, WEBHOOKS_MAX, Webhook, WebhookSecret, WebhookState,
+    Health, ROTATION_MS, WEBHOOKS_MAX, Webhook, WebhookFormat, WebhookSecret, WebhookState,
 };
 
 macro_rules! webhooks_where {
     ($tail:literal) => {
         Sql::both(concat!(
-            "select webhooks.desk_id, webhooks.id, url, secret, old_secret, old_until, kinds, description, state, mark, \
+            "select webhooks.desk_id, webhooks.id, url, secret, old_secret, old_until, kinds, format, description, state, mark, \
              failures, failing_since, open_until, created_at from webhooks where ",
             $tail
         ))
@@ -28,12 +28,12 @@ const ONE: Sql = webhooks_where!("webhooks.desk_id = $1 and webhooks.id = $2");
 const LIST: Sql = webhooks_where!("webhooks.desk_id = $1 order by webhooks.id");
 const ADD: Sql = Sql::both(
     "insert into webhooks (desk_id, id, url, secret, old_secret, old_until, kinds, description, state, mark, failures, \
-     failing_since, open_until, retry_at, created_at) select $1, $2, $3, $4, $5, 0, $6, $7, $8, $9, 0, 0, 0, 0, $10 \
+     failing_since, open_until, retry_at, created_at, format) select $1, $2, $3, $4, $5, 0, $6, $7, $8, $9, 0, 0, 0, 0, $10, $12 \
      where (select count(*) from webhooks where desk_id = $1) < $11",
 );
 const CHANGE: Sql = Sql::both(
-    "update webhooks set url = $3, kinds = $4, description = $5, state = $6, failures = 0, failing_since = 0, open_until = 0 \
-     where desk_id = $1 and id = $2",
+    "update webhooks set url = $3, kinds = $4, description = $5, state = $6, format = $7, failures = 0, failing_since = 0, \
+     open_until = 0 where desk_id = $1 and id = $2",
 );
 const REMOVE: Sql = Sql::both("delete from webhooks where desk_id = $1 and id = $2");
 const REMOVE_RETRIES: Sql =
@@ -67,6 +67,8 @@ pub struct WebhookChange {
     pub url: String,
     /// The kinds of events that it wants; none for all.
     pub kinds: Vec<EventKind>,
+    /// The shape of what it is sent.
+    pub format: WebhookFormat,
     /// The desk's own words for it.
     pub description: String,
     /// Whether it is used.
@@ -139,6 +141,7 @@ impl Subscriptions for SqlStore {
             Value::Int(webhook.mark),
             Value::Int(webhook.created_at.as_millis()),
             Value::Int(i64::try_from(WEBHOOKS_MAX).unwrap_or(i64::MAX)),
+            Value::Text(webhook.format.as_str()),
         ];
         let added = tx.execute(ADD, &values).await? == 1;
         tx.commit().await?;
@@ -183,6 +186,7 @@ impl Subscriptions for SqlStore {
             Value::Text(&kinds),
             Value::Text(&change.description),
             Value::Text(change.state.as_str()),
+            Value::Text(change.format.as_str()),
         ];
         self.inner.touch(CHANGE, &values).await
     }
@@ -293,6 +297,7 @@ impl Inner {
             url: String::from_utf8(url)
                 .map_err(|_| StoreError::Corrupt("url: is no text".to_owned()))?,
             kinds,
+            format: format(row)?,
             description: row.text("description")?,
             state,
             mark: row.int("mark")?,
@@ -322,6 +327,12 @@ pub(super) fn state(row: &Row) -> Result<WebhookState, StoreError> {
     let word = row.text("state")?;
     WebhookState::parse(&word)
         .ok_or_else(|| StoreError::Corrupt(format!("state: unknown word {word:?}")))
+}
+
+fn format(row: &Row) -> Result<WebhookFormat, StoreError> {
+    let word = row.text("format")?;
+    WebhookFormat::parse(&word)
+        .ok_or_else(|| StoreError::Corrupt(format!("format: unknown word {word:?}")))
 }
 
 fn words(kinds: &[EventKind]) -> String {

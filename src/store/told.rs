@@ -1,14 +1,16 @@
 //! Reading events from a place of their stream on, each with what is to be told of it: its words opened, its rating, and its request as
-//! it stands now.
+//! it stands now. Events of low scores come with what is done about them.
 
 use std::collections::HashMap;
 
 use super::StoreError;
 use super::dialect::{Row, Sql, Value};
+use super::follow;
 use super::row::{self, place, readable, request_columns};
 use super::sql::Inner;
 use crate::domain::event::EventKind;
-use crate::domain::id::{DeskId, EventId, RatingId, RequestId};
+use crate::domain::follow_up::FollowUpState;
+use crate::domain::id::{DeskId, EventId, FollowUpId, RatingId, RequestId};
 use crate::domain::notice::Recorded;
 use crate::domain::rating::{Grade, Score};
 use crate::domain::request::Request;
@@ -56,12 +58,20 @@ const REQUESTS: Sql = Sql::each(
          (select encode(u.id, 'hex')::uuid from unnest($2::bytea[]) u (id))"
     ),
 );
+/// Only looked for where one of the events is about a low score. SQLite would rather read all follow-ups of the desk.
+const CARED: Sql = Sql::each(
+    "select id, rating_id, state as follow_state, owner, opened_at from follow_ups indexed by follow_ups_rating \
+     where desk_id = $1 and rating_id in (select unhex(value) from json_each($2))",
+    "select id, rating_id, state as follow_state, owner, opened_at from follow_ups \
+     where desk_id = $1 and rating_id in (select encode(u.id, 'hex')::uuid from unnest($2::bytea[]) u (id))",
+);
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("told.after", AFTER),
     ("told.at", AT),
     ("told.next_kept", NEXT_KEPT),
     ("told.requests", REQUESTS),
+    ("told.cared", CARED),
 ];
 
 impl Inner {
@@ -129,9 +139,58 @@ impl Inner {
                 }
             }
         }
-        rows.iter()
+        let recorded: Result<Vec<_>, _> = rows
+            .iter()
             .filter_map(|row| self.event(desk, row, &requests).transpose())
-            .collect()
+            .collect();
+        self.with_follow_ups(desk, recorded?).await
+    }
+
+    /// The same events; those about a low score with what is done about it. A rating that was corrected and is low again has several:
+    /// the last one that was there when the event happened is meant.
+    async fn with_follow_ups(
+        &self,
+        desk: DeskId,
+        mut recorded: Vec<Recorded>,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let mut ratings: Vec<_> = recorded.iter().filter_map(low_rating).collect();
+        ratings.sort_unstable();
+        ratings.dedup();
+        if ratings.is_empty() {
+            return Ok(recorded);
+        }
+        let values = [Value::Id(desk.uuid()), Value::Set(&ratings)];
+        let mut found: HashMap<[u8; 16], Vec<Cared>> = HashMap::new();
+        for row in self.database.rows(CARED, &values).await? {
+            let cared = Cared {
+                opened_at: row.int("opened_at")?,
+                id: row.id("id")?,
+                state: follow::state(&row, "follow_state")?,
+                owner: row.text("owner")?,
+            };
+            let of_one = found.entry(row.id("rating_id")?.into_bytes()).or_default();
+            of_one.push(cared);
+        }
+        for of_one in found.values_mut() {
+            of_one.sort_by_key(|cared| cared.id);
+        }
+        for event in &mut recorded {
+            let of_one = low_rating(event).and_then(|rating| found.get(&rating));
+            let then = of_one.and_then(|all| {
+                let at = event.at.as_millis();
+                let then = all.iter().rfind(|cared| cared.opened_at <= at);
+                // Clocks of replicas differ a little.
+                then.or_else(|| all.first())
+            });
+            event.follow_up = then.map(|cared| {
+                (
+                    FollowUpId::from_uuid(cared.id),
+                    cared.state,
+                    cared.owner.clone(),
+                )
+            });
+        }
+        Ok(recorded)
     }
 
     /// An event; `None` if a newer version wrote it with a word that this one does not know.
@@ -170,6 +229,28 @@ impl Inner {
             elapsed_ms: (kind == EventKind::RatingCreated).then_some(elapsed_ms),
             reason: row::reason(row)?,
             words: String::from_utf8(words).unwrap_or_default(),
+            follow_up: None,
         }))
     }
+}
+
+/// What is done about a low score.
+struct Cared {
+    opened_at: i64,
+    id: uuid::Uuid,
+    state: FollowUpState,
+    owner: String,
+}
+
+/// The rating of an event that is about a low score.
+fn low_rating(event: &Recorded) -> Option<[u8; 16]> {
+    let (rating, _) = event.rating?;
+    let low = matches!(
+        event.kind,
+        EventKind::RatingLow
+            | EventKind::FollowUpTaken
+            | EventKind::FollowUpTold
+            | EventKind::FollowUpClosed
+    );
+    low.then(|| rating.uuid().into_bytes())
 }

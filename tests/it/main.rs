@@ -66,4 +66,5 @@ mod voice;
 mod webhooks;
 mod webhooks_away;
 mod webhooks_live;
+mod webhooks_low;
 mod wishes;

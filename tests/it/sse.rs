@@ -109,6 +109,26 @@ story!(
     }
 );
 
+story!(
+    a_reader_who_was_cut_off_before_the_first_event_misses_nothing,
+    async |database: Database| {
+        let stage = Stage::start(database).await;
+        ask(&stage, "C-1").await;
+        publish(&stage).await;
+        let path = "/v1/events?types=rating.low";
+        let mut cut = Stream::open(&stage.url, path, &stage.key, None).await;
+        cut.come_to(1).await;
+        drop(cut);
+        crate::summary::chat(&stage, "C-2", json!({}), Some(1)).await;
+        publish(&stage).await;
+        let mut back = Stream::open(&stage.url, path, &stage.key, Some(1)).await;
+        let event = back.next().await.unwrap();
+        assert_eq!((event.kind.as_str(), event.seq), ("rating.low", 4));
+        drop(back);
+        stage.finish().await;
+    }
+);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_reads_so_many_streams_and_a_drain_ends_them() {
     let stage = Stage::start(Database::sqlite()).await;
@@ -162,7 +182,7 @@ async fn a_reader_who_does_not_read_is_cut_off() {
     );
     let mut got = Vec::new();
     drop(slow.read_to_end(&mut got).await);
-    let told = got.windows(4).filter(|four| four == b"\nid:").count();
+    let told = got.windows(7).filter(|seven| seven == b"\nevent:").count();
     assert!(told < 1_500, "it did not get everything: {told}");
     // Whoever comes back misses nothing.
     let last = i64::try_from(told).unwrap() - 1;
@@ -223,17 +243,25 @@ async fn a_key_that_is_revoked_reads_no_longer() {
     let (desk, other) = crate::support::stage::desk(&stage.app, "other", "Other").await;
     let mut own = Stream::open(&stage.url, "/v1/events?after=0", &stage.key, None).await;
     let mut revoked = Stream::open(&stage.url, "/v1/events", &other, None).await;
+    let low = "/v1/events?types=rating.low";
+    let mut filtered = Stream::open(&stage.url, low, &stage.key, None).await;
+    filtered.come_to(0).await;
+    ask(&stage, "C-0").await;
+    publish(&stage).await;
+    assert_eq!(own.next().await.unwrap().seq, 1);
     let store = &stage.app.journey.store;
     let ended = store.revoke_key(desk.id, &other[3..11], stage.now()).await;
     assert!(ended.unwrap().is_some());
     assert!(revoked.next().await.is_none());
     ask(&stage, "C-1").await;
     publish(&stage).await;
-    assert_eq!(own.next().await.unwrap().seq, 1, "other keys read on");
+    assert_eq!(own.next().await.unwrap().seq, 2, "other keys read on");
+    // Signs of life tell the place also to a reader who wants nothing of what happens.
+    filtered.come_to(1).await;
     assert!(
         own.beats > 0,
         "nothing cuts a connection that is not silent"
     );
-    drop((own, revoked));
+    drop((own, revoked, filtered));
     stage.finish().await;
 }

@@ -35,7 +35,8 @@ use crate::journey::Reader;
 
 /// Readers with one key.
 const READERS_MAX: usize = 20;
-/// A comment is sent when nothing else was for so long: balancers cut silent connections. As often the key is looked at again.
+/// So often a comment is sent, because balancers cut silent connections, with the place that the reader has come to, and the key is
+/// looked at again.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// After which a reader that was cut off should come back.
 const RETRY: Duration = Duration::from_secs(1);
@@ -55,7 +56,8 @@ pub(super) struct Wanted {
 /// What happens, as it happens
 ///
 /// Server-sent events: `id` is the place in the stream of the desk, `event` the type, `data` the event as JSON. After a break, send the
-/// last `id` as `Last-Event-ID` and get exactly what follows. Events are kept for seven days unless configured otherwise.
+/// last `id` as `Last-Event-ID` and get exactly what follows; the stream begins with an `id` without an event, and signs of life have
+/// one too, so that there is one even before the first event. Events are kept for seven days unless configured otherwise.
 #[utoipa::path(
     get, path = "/v1/events", tag = "events",
     params(Wanted, ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that you have")),
@@ -98,17 +100,21 @@ pub(super) async fn read(
         .readers
         .sit(handle, gauge)
         .ok_or_else(|| Problem::new("too_many_streams", ""))?;
+    let reader = doors.journey.reader(desk.id, after).await?;
+    // A block without data is no event, and yet its `id` is the last one that the reader has (WHATWG HTML, 9.2.6).
+    let first = Event::default().id(reader.place().to_string()).retry(RETRY);
     let reading = Reading {
-        reader: doors.journey.reader(desk.id, after).await?,
+        reader,
         kinds,
-        ready: VecDeque::from([Event::default().retry(RETRY)]),
+        ready: VecDeque::from([first]),
         draining: doors.draining.clone(),
         look: interval_at(Instant::now() + HEARTBEAT, HEARTBEAT),
         headers,
         doors,
         _seat: seat,
     };
-    let alive = KeepAlive::new().interval(HEARTBEAT);
+    // Comes to it only while the store does not answer whether the key may still read.
+    let alive = KeepAlive::new().interval(2 * HEARTBEAT);
     let mut response = Sse::new(events(reading)).keep_alive(alive).into_response();
     // For balancers that would rather collect the answer first.
     let unbuffered = HeaderValue::from_static("no");
@@ -159,10 +165,13 @@ fn events(reading: Reading) -> impl Stream<Item = Result<Event, Infallible>> {
                 // Whoever reads comes back to another replica.
                 () = reading.draining.cancelled() => return None,
                 _ = reading.look.tick() => {
-                    if reading.may().await {
-                        continue;
+                    if !reading.may().await {
+                        return None;
                     }
-                    return None;
+                    // All that it wants up to here went out before.
+                    let place = reading.reader.place().to_string();
+                    reading.ready.push_back(Event::default().comment("").id(place));
+                    continue;
                 }
                 next = reading.reader.next() => next,
             };

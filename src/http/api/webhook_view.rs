@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::time::Timestamp;
-use crate::domain::webhook::{Delivery, Webhook};
+use crate::domain::webhook::{Delivery, Webhook, WebhookFormat};
 
 /// A webhook.
 #[derive(Debug, Serialize, ToSchema)]
@@ -16,6 +16,8 @@ pub(super) struct WebhookView {
     url: String,
     /// The types of events that are sent; all if none are named.
     types: Vec<&'static str>,
+    /// The shape of the body.
+    format: WebhookFormat,
     /// Your own words for it.
     #[serde(skip_serializing_if = "String::is_empty")]
     description: String,
@@ -49,6 +51,7 @@ impl WebhookView {
             id: webhook.id.to_string(),
             url: webhook.url.clone(),
             types: webhook.kinds.iter().map(|kind| kind.as_str()).collect(),
+            format: webhook.format,
             description: webhook.description.clone(),
             state: webhook.state.as_str(),
             tried: webhook.mark,

@@ -12,7 +12,7 @@ use super::webhook_view::{DeliveryView, Rotated, WebhookList, WebhookView};
 use crate::domain::desk::Scope;
 use crate::domain::event::EventKind;
 use crate::domain::id::WebhookId;
-use crate::domain::webhook::WebhookState;
+use crate::domain::webhook::{WebhookFormat, WebhookState};
 use crate::http::error::Problem;
 use crate::http::{Doors, Path, body};
 use crate::journey::WebhookError;
@@ -32,6 +32,10 @@ pub(super) struct Wish {
     #[serde(default)]
     #[schema(example = json!(["rating.created", "rating.changed"]))]
     types: Vec<String>,
+    /// The shape of the body: `event`, the event as JSON (see `GET /v1/events`), or `slack`, `{"text": "…"}` as Slack's incoming
+    /// webhooks take it, best for the type `rating.low`: score, channel, touchpoint, agent, desk and the comment. Both are signed.
+    #[serde(default)]
+    format: WebhookFormat,
     /// Your own words for it. At most 200 characters.
     #[serde(default)]
     description: String,
@@ -81,7 +85,7 @@ pub(super) async fn create(
     let wish = wish(&doors, &headers, raw).await?;
     let (kinds, journey) = (kinds(&wish.types)?, &doors.journey);
     let (mut webhook, secret) = journey
-        .add_webhook(desk.id, &wish.url, kinds, &wish.description)
+        .add_webhook(desk.id, &wish.url, (kinds, wish.format), &wish.description)
         .await?;
     if !wish.enabled {
         webhook.state = WebhookState::Off;
@@ -149,7 +153,8 @@ pub(super) async fn one(
 
 /// Change a webhook
 ///
-/// What is not said is set to its default. How the webhook failed before is forgotten.
+/// What is not said is set to its default. How the webhook failed before is forgotten. Switching one off with the address that it has
+/// succeeds also when that may not or cannot be called any more.
 #[utoipa::path(
     put, path = "/v1/webhooks/{id}", tag = "webhooks", request_body = Wish,
     params(("id" = String, Path, description = "`whk_…`")),
@@ -172,11 +177,16 @@ pub(super) async fn change_one(
     let id = named(&id)?;
     let wish = wish(&doors, &headers, raw).await?;
     let (change, journey) = (change(&wish)?, &doors.journey);
-    journey.vet_webhook(&wish.url).await?;
+    // Whoever only switches it off may do so when its host is not there any more. One that cannot be read is vetted like any other.
+    let now = journey.clock.now();
+    let found = journey.store.webhook(desk.id, id, now).await;
+    let same = matches!(&found, Ok(Some((webhook, _))) if webhook.url == wish.url);
+    if wish.enabled || !same {
+        journey.vet_webhook(&wish.url).await?;
+    }
     if !journey.store.change_webhook(desk.id, id, &change).await? {
         return Err(Problem::not_found());
     }
-    let now = journey.clock.now();
     let found = journey.store.webhook(desk.id, id, now).await?;
     let (webhook, _) = found.ok_or_else(Problem::not_found)?;
     Ok(Json(WebhookView::new(&webhook, now)).into_response())
@@ -285,6 +295,7 @@ fn change(wish: &Wish) -> Result<WebhookChange, Problem> {
     Ok(WebhookChange {
         url: wish.url.clone(),
         kinds: kinds(&wish.types)?,
+        format: wish.format,
         description: wish.description.clone(),
         state,
     })

@@ -86,6 +86,11 @@ impl Journey {
 }
 
 impl Reader {
+    /// The place behind which it reads on: everything up to it was given out by `next`, or is there no more.
+    pub const fn place(&self) -> i64 {
+        self.after
+    }
+
     /// The next events, as soon as there are any. `None` when the process ends.
     pub async fn next(&mut self) -> Result<Option<Vec<Recorded>>, StoreError> {
         loop {

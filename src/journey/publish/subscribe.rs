@@ -10,7 +10,9 @@ use crate::domain::id::{DeskId, EventId, WebhookId};
 use crate::domain::notice::{Notice, TEST_KIND};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::FieldError;
-use crate::domain::webhook::{Delivery, Health, Webhook, WebhookSecret, WebhookState, check_url};
+use crate::domain::webhook::{
+    Delivery, Health, Webhook, WebhookFormat, WebhookSecret, WebhookState, check_url,
+};
 use crate::journey::Journey;
 use crate::store::{StoreError, WebhookTries};
 
@@ -48,7 +50,7 @@ impl Journey {
         &self,
         desk: DeskId,
         url: &str,
-        kinds: Vec<EventKind>,
+        (kinds, format): (Vec<EventKind>, WebhookFormat),
         description: &str,
     ) -> Result<(Webhook, WebhookSecret), WebhookError> {
         self.vet_webhook(url).await?;
@@ -58,6 +60,7 @@ impl Journey {
             id: WebhookId::new(now, random(self.entropy.as_ref())),
             url: url.to_owned(),
             kinds,
+            format,
             description: description.to_owned(),
             state: WebhookState::Enabled,
             mark: self.store.head(desk).await?,
@@ -100,7 +103,7 @@ impl Journey {
             at: now,
             notice: Notice::test(event, &desk.slug, now),
         };
-        let calling = self.call(post.as_ref(), &webhook.url, &secrets, outgoing);
+        let calling = self.call(post.as_ref(), &webhook, &secrets, outgoing);
         let delivery = match tokio::time::timeout(TEST, calling).await {
             Ok(told) => told.delivery,
             Err(_) => Delivery {

@@ -16,7 +16,7 @@ use crate::domain::id::{DeskId, EventId, WebhookId};
 use crate::domain::notice::{Notice, Recorded};
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::{
-    Delivery, Gate, RETRIES_MAX, Tried, WebhookSecret, WebhookState, retry_after,
+    Delivery, Gate, RETRIES_MAX, Tried, Webhook, WebhookSecret, WebhookState, retry_after,
 };
 use crate::journey::Journey;
 use crate::sink::{Call, Called, Post};
@@ -176,7 +176,7 @@ impl Journey {
             return Ok(false);
         }
         let mut told = self
-            .call_all(post.as_ref(), &webhook.url, &secrets, window)
+            .call_all(post.as_ref(), &webhook, &secrets, window)
             .await;
         told.sort_by_key(|told| told.seq);
 
@@ -233,7 +233,7 @@ impl Journey {
     async fn call_all(
         &self,
         post: &dyn Post,
-        url: &str,
+        webhook: &Webhook,
         secrets: &[WebhookSecret],
         window: Vec<Addressed>,
     ) -> Vec<Told> {
@@ -246,7 +246,7 @@ impl Journey {
         let calls = rows.into_iter().map(|row| async move {
             let mut told = Vec::with_capacity(row.len());
             for outgoing in row {
-                told.push(self.call(post, url, secrets, outgoing).await);
+                told.push(self.call(post, webhook, secrets, outgoing).await);
             }
             told
         });
@@ -260,20 +260,20 @@ impl Journey {
     pub(super) async fn call(
         &self,
         post: &dyn Post,
-        url: &str,
+        webhook: &Webhook,
         secrets: &[WebhookSecret],
         outgoing: Outgoing,
     ) -> Told {
         let at = self.clock.now();
         let timestamp = at.as_millis().div_euclid(1000);
         let id = outgoing.event.to_string();
-        let body = outgoing.notice.to_json();
+        let body = webhook.format.body(&outgoing.notice);
         let signatures: Vec<String> = secrets
             .iter()
             .map(|secret| secret.sign(&id, timestamp, &body))
             .collect();
         let call = Call {
-            url: url.to_owned(),
+            url: webhook.url.clone(),
             id,
             timestamp,
             signatures: signatures.join(" "),
@@ -371,7 +371,7 @@ mod tests {
     use super::*;
     use crate::domain::event::EventKind;
     use crate::domain::id::RequestId;
-    use crate::domain::webhook::{Health, Webhook};
+    use crate::domain::webhook::{Health, WebhookFormat};
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -390,6 +390,7 @@ mod tests {
             elapsed_ms: None,
             reason: None,
             words: String::new(),
+            follow_up: None,
         }
     }
 
@@ -405,6 +406,7 @@ mod tests {
                 id: WebhookId::new(NOW, [4; 10]),
                 url: String::new(),
                 kinds: kinds.to_vec(),
+                format: WebhookFormat::Event,
                 description: String::new(),
                 state: WebhookState::Enabled,
                 mark: 0,

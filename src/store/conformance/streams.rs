@@ -7,7 +7,7 @@ use crate::domain::event::EventKind;
 use crate::domain::id::{DeskId, EventId, WebhookId};
 use crate::domain::notice::Notice;
 use crate::domain::time::Timestamp;
-use crate::domain::webhook::{Health, Tried, Webhook, WebhookSecret, WebhookState};
+use crate::domain::webhook::{Health, Tried, Webhook, WebhookFormat, WebhookSecret, WebhookState};
 use crate::store::dialect::{Database, Sql, Value};
 use crate::store::{
     Keeping, Outbox as _, Store as _, Subscriptions as _, Tries as _, WebhookTries,
@@ -62,6 +62,7 @@ async fn webhook(stage: &Stage) -> WebhookId {
         id,
         url: "https://desk.example.com/hook?token=secret".to_owned(),
         kinds: vec![EventKind::RequestScheduled],
+        format: WebhookFormat::Event,
         description: String::new(),
         state: WebhookState::Enabled,
         mark: 0,

@@ -34,6 +34,8 @@ pub(crate) struct Stream {
     pub(crate) status: u16,
     /// Comments so far: signs of life.
     pub(crate) beats: usize,
+    /// The last `id`, with an event or without.
+    pub(crate) place: Option<i64>,
     body: Incoming,
     read: BytesMut,
 }
@@ -55,6 +57,7 @@ impl Stream {
         Self {
             status: response.status().as_u16(),
             beats: 0,
+            place: None,
             body: response.into_body(),
             read: BytesMut::new(),
         }
@@ -64,19 +67,40 @@ impl Stream {
     pub(crate) async fn next(&mut self) -> Option<Event> {
         timeout(DEADLINE, async {
             loop {
-                while let Some(end) = self.read.windows(2).position(|two| two == b"\n\n") {
-                    let block = self.read.split_to(end + 2);
-                    self.beats += usize::from(block.starts_with(b":"));
-                    if let Some(event) = parse(std::str::from_utf8(&block).unwrap()) {
-                        return Some(event);
-                    }
+                let block = self.block().await?;
+                if let Some(event) = parse(&block) {
+                    return Some(event);
                 }
-                let frame = self.body.frame().await?.ok()?;
-                self.read.extend_from_slice(frame.data_ref().unwrap());
             }
         })
         .await
         .expect("an event, or the end")
+    }
+
+    /// Reads on until the last `id` is this one, and no event on the way.
+    pub(crate) async fn come_to(&mut self, place: i64) {
+        let reading = timeout(DEADLINE, async {
+            while self.place != Some(place) {
+                let block = self.block().await.expect("the stream goes on");
+                assert!(parse(&block).is_none(), "{block}");
+            }
+        });
+        reading.await.expect("a block with the place");
+    }
+
+    async fn block(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.read.windows(2).position(|two| two == b"\n\n") {
+                let block = self.read.split_to(end + 2);
+                let block = String::from_utf8(block.to_vec()).unwrap();
+                self.beats += usize::from(block.starts_with(':'));
+                let id = block.lines().find_map(|line| line.strip_prefix("id: "));
+                self.place = id.map(|id| id.parse().unwrap()).or(self.place);
+                return Some(block);
+            }
+            let frame = self.body.frame().await?.ok()?;
+            self.read.extend_from_slice(frame.data_ref().unwrap());
+        }
     }
 
     /// So many events.
