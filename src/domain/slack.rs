@@ -21,7 +21,7 @@ pub fn text(notice: &Notice) -> String {
     let data = &notice.data;
     let mut line = title(notice.kind);
     if let Some(rating) = &data.rating {
-        line.push_str(&format!(": {} of 5", rating.score));
+        line = format!("{line}: {} of 5", rating.score);
     }
     let mut said = Vec::new();
     if let Some(about) = data.request.as_ref().and_then(|asked| asked.about.as_ref()) {
@@ -46,7 +46,7 @@ pub fn text(notice: &Notice) -> String {
     };
     let words = shortened(&one_line(words));
     if !words.is_empty() {
-        line.push_str(&format!("\n\u{201c}{}\u{201d}", escaped(&words)));
+        line = format!("{line}\n\u{201c}{}\u{201d}", escaped(&words));
     }
     line
 }

@@ -12,7 +12,7 @@ use crate::story;
 use crate::summary::chat;
 use crate::support::database::Database;
 use crate::support::http;
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Receiver, Told};
 use crate::support::stage::Stage;
 use crate::webhooks::{post, publish, view};
 
@@ -48,7 +48,7 @@ story!(
         let closed = call(&stage, Method::POST, &format!("{path}/close"), &json!({})).await;
         assert_eq!(closed.status, 200, "{closed:?}");
         publish(&stage).await;
-        let told: Vec<Value> = receiver.sorted().iter().map(|told| told.json()).collect();
+        let told: Vec<Value> = receiver.sorted().iter().map(Told::json).collect();
         let cared = |at: usize| {
             let follow_up = &told[at]["data"]["follow_up"];
             assert_eq!(follow_up["id"], low["data"]["follow_up"]["id"]);
@@ -76,7 +76,7 @@ story!(
             stage.pass(1);
         }
         publish(&stage).await;
-        let told: Vec<Value> = receiver.sorted().iter().map(|told| told.json()).collect();
+        let told: Vec<Value> = receiver.sorted().iter().map(Told::json).collect();
         let cared = |at: usize| told[at]["data"]["follow_up"].clone();
         assert_eq!(
             receiver.types(),
