@@ -138,11 +138,12 @@ story!(
         // A rise is a difference between two scrapes: one with the first round, one with the second.
         traffic(&stage, 0).await;
         prometheus.wait_for(ratings, 5.0).await;
+        // What is counted per process is another target, and comes when that is scraped.
+        let forged = r#"sum(onefive_hooks_total{provider="twilio",result="forged"})"#;
+        prometheus.wait_for(forged, 1.0).await;
         traffic(&stage, 1).await;
         stage.app.journey.audit().await;
         prometheus.wait_for(ratings, 10.0).await;
-        // What is counted per process is another target, and comes when that is scraped.
-        let forged = r#"sum(onefive_hooks_total{provider="twilio",result="forged"})"#;
         prometheus.wait_for(forged, 2.0).await;
         let audited = "count(onefive_invariant_violations) > bool 0";
         prometheus.wait_for(audited, 1.0).await;

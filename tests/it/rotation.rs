@@ -162,14 +162,15 @@ story!(
         let plain = "select count(*) from ratings where comment like '%visitor%'";
         assert_eq!(database.number(plain).await, 0);
 
-        assert_eq!(database.number(SAID).await, 1);
+        // The contact's words stand in two events: the rating, and that it is low.
+        assert_eq!(database.number(SAID).await, 2);
         let newest = match &database {
             Database::Sqlite(_) => SAID_WITH_K3,
             Database::Postgres { .. } => SAID_WITH_K3_POSTGRES,
         };
         assert_eq!(
             database.number(newest).await,
-            1,
+            2,
             "also what is said in events"
         );
 
