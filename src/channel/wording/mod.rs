@@ -12,7 +12,7 @@ mod direction;
 mod own;
 pub mod segments;
 
-pub use own::{check, for_request, own, sms_has_link, warnings};
+pub use own::{for_request, own, sms_has_link, warnings};
 
 /// The language tag and the file of each language; the first one is the default.
 const SOURCES: &[(&str, &str)] = &[

@@ -9,7 +9,6 @@ use super::segments::{Encoding, gsm7, segments};
 use super::{Wording, all, fill, of};
 use crate::domain::desk::DeskSettings;
 use crate::domain::request::Request;
-use crate::domain::trigger::FieldError;
 use crate::domain::wording::{WordingOverride, WordingOverrides};
 
 /// The longest usual values of what is filled in, for telling beforehand what a text message will cost.
@@ -99,11 +98,6 @@ pub fn for_request(request: &Request, settings: &DeskSettings) -> Cow<'static, W
     let attribution = &request.attribution;
     let language = settings.spoken(&attribution.language);
     own(&settings.wording, language, &attribution.touchpoint)
-}
-
-/// Checks own words, see [`WordingOverrides::check`].
-pub fn check(overrides: &WordingOverrides, prefix: &str) -> Result<(), FieldError> {
-    overrides.check(prefix)
 }
 
 /// What to know about own text messages: which take more than one message at the longest usual values, and which requests

@@ -13,8 +13,8 @@ use crate::journey::Journey;
 use crate::store::{Find, NewReply, StoreError};
 
 impl Journey {
-    /// The contact of this link does not want to be asked. `None` if no request has this link. `one_click` says that the contact's mail program did it (RFC 8058) and not the page. A wish may come late: it is heard as
-    /// long as the person is known.
+    /// The contact of this link does not want to be asked. `None` if no request has this link. `one_click` says that the contact's mail
+    /// program did it (RFC 8058) and not the page. A wish may come late: it is heard as long as the person is known.
     pub async fn opt_out_by_link(
         &self,
         token: &str,
