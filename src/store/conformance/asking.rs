@@ -9,7 +9,7 @@ use crate::domain::id::RequestId;
 use crate::domain::policy::{Given, Suppression};
 use crate::domain::request::State;
 use crate::domain::token::TokenHash;
-use crate::store::{Accepted, Cancelled, Carriage, Find, NewRequest, Store as _};
+use crate::store::{Accepted, Cancelled, Carriage, Find, NewRequest, Rulings as _, Store as _};
 
 stories!(
     migrated: a_request_reads_back_as_it_came, a_repeated_key_replays_the_same_body_and_refuses_another,
@@ -17,6 +17,7 @@ stories!(
     who_was_not_asked_may_be_asked_when_the_desk_says_something_else,
     a_cancelled_conversation_may_be_asked_about_again, another_resolution_is_a_request_of_its_own,
     desks_are_walls, a_dry_run_decides_and_writes_nothing, a_request_in_an_answer_or_a_call_is_sent_at_once,
+    of_many_asks_the_watch_sees_the_newest,
 );
 
 async fn a_request_reads_back_as_it_came(stage: Arc<Stage>) {
@@ -372,4 +373,20 @@ async fn a_request_in_an_answer_or_a_call_is_sent_at_once(stage: Arc<Stage>) {
             .is_empty()
     );
     assert_eq!(stage.look(&call).await.history.sent_at, Some(NOW));
+}
+
+async fn of_many_asks_the_watch_sees_the_newest(stage: Arc<Stage>) {
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        asked.push(stage.sent(stage.trigger()).await);
+    }
+    let (from, to) = (after(-60_000), after(60_000));
+    let seen = stage
+        .store
+        .sent_between(stage.desk, from, to, 60_000, 2)
+        .await;
+    let seen: Vec<Address> = seen.unwrap().into_iter().map(|one| one.to).collect();
+    let newest = asked.iter().rev().take(2);
+    let newest: Vec<Address> = newest.map(|one| one.contact.address.clone()).collect();
+    assert_eq!(seen, newest);
 }

@@ -104,6 +104,8 @@ async fn places_follow_the_order_of_events_and_have_no_gap(stage: Arc<Stage>) {
     let next = stage.store.events(stage.desk, 15, 3).await.unwrap();
     let next: Vec<i64> = next.iter().map(|event| event.seq).collect();
     assert_eq!(next, [16, 17, 18]);
+    let beyond = stage.store.events(stage.desk, i64::MAX, 64).await;
+    assert!(beyond.unwrap().is_empty(), "any place may be named");
 }
 
 const INSERT: Sql = Sql::both(
