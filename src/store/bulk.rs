@@ -1,5 +1,9 @@
 //! Rows that are inserted together. What a step writes and nobody reads before the commit waits here, so that a batch of writes
 //! costs PostgreSQL one statement a table and not one a row.
+//!
+//! Where PostgreSQL joins such arrays with a table, it takes them for ten rows, and a table that it has not counted yet for a small
+//! one that is best read whole. That plan is kept while the table grows. So each of these statements says something about the
+//! arrays that is always true and that the planner takes for rare, a range: then it looks for each row by its key, at any size.
 
 use uuid::Uuid;
 
@@ -87,6 +91,7 @@ pub(super) fn owned(values: &[Value<'_>]) -> Vec<Owned> {
             Value::Set(set) => Owned::Bytes(set.concat()),
             Value::Keys(keys) => Owned::Bytes(keys.concat()),
             Value::Words(words) => Owned::Text(words.concat()),
+            Value::Ids(ids) => Owned::Bytes(ids.iter().flat_map(|id| *id.as_bytes()).collect()),
         })
         .collect()
 }

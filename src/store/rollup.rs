@@ -14,7 +14,7 @@ use super::tx::Tx;
 use crate::domain::event::EventKind;
 use crate::domain::rating::Grade;
 use crate::domain::statistics::counts::{Counts, Happened, NUMBERS};
-use crate::domain::statistics::grouping::{LEVELS, Place};
+use crate::domain::statistics::grouping::{LEVELS, Place, SLOT_MS};
 
 /// The columns of [`Counts::numbers`], in that order.
 pub(super) const COLUMNS: [&str; NUMBERS] = [
@@ -84,23 +84,30 @@ macro_rules! since {
 pub(super) use since;
 
 macro_rules! places {
-    ($ids:literal) => {
+    ($from:literal, $more:literal) => {
         concat!(
             "select ",
             place_columns!(),
-            " from requests left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id \
+            " from ",
+            $from,
+            "requests left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id \
              where requests.desk_id = $1 and requests.created_at > ",
             since!(),
-            " and requests.id in (",
-            $ids,
-            ")"
+            $more
         )
     };
 }
 
 const PLACES: Sql = Sql::each(
-    places!("select unhex(value) from json_each($2)"),
-    places!("select cast(unnest(cast($2 as text[])) as uuid)"),
+    places!(
+        "",
+        " and requests.id in (select unhex(value) from json_each($2))"
+    ),
+    // For the range see `bulk`.
+    places!(
+        "unnest($2::uuid[]) with ordinality u (id, n) cross join ",
+        " and requests.id = u.id and u.n between 1 and 1000000"
+    ),
 );
 const ADD: Insert = insert!(
     "insert into rollups (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, \
@@ -209,17 +216,15 @@ pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreErro
     for (desk, mut ids) in requests {
         ids.sort_unstable();
         ids.dedup();
-        let ids: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let rows = tx
-            .rows(PLACES, &[Value::Id(desk), Value::Words(&ids)])
+            .rows(PLACES, &[Value::Id(desk), Value::Ids(&ids)])
             .await?;
         for row in &rows {
             spots.insert((desk, row.id("id")?), spot(row)?);
         }
     }
-    // Ordered, so that two folders lock the sums in the same order and cannot deadlock.
-    let mut sums: BTreeMap<Key, Counts> = BTreeMap::new();
+    // Much of what is folded together differs in nothing that a level knows; it is added up before the levels are gone through.
+    let mut alike: BTreeMap<(Uuid, i64, &Place, String), Counts> = BTreeMap::new();
     for event in events {
         let desk = event.id("desk_id")?;
         // An event about nobody's request, such as a wish that was brought in by hand, belongs to no group.
@@ -230,10 +235,17 @@ pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreErro
         if counts.is_empty() {
             continue;
         }
+        let finest = spot.created_at - spot.created_at.rem_euclid(SLOT_MS);
+        let key = (desk, finest, &spot.place, reason);
+        alike.entry(key).or_default().add(&counts);
+    }
+    // Ordered, so that two folders lock the sums in the same order and cannot deadlock.
+    let mut sums: BTreeMap<Key, Counts> = BTreeMap::new();
+    for ((desk, time, place, reason), counts) in &alike {
         for level in LEVELS {
-            let (at, place) = level.key(spot.created_at, &spot.place);
-            let key = (desk, level.code, at, place, reason.clone());
-            sums.entry(key).or_default().add(&counts);
+            let (at, place) = level.key(*time, place);
+            let key = (*desk, level.code, at, place, reason.clone());
+            sums.entry(key).or_default().add(counts);
         }
     }
     let rows: Vec<_> = sums
