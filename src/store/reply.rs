@@ -1,7 +1,7 @@
 //! A reply and all that follows from it, in one transaction: the reply, the rating, the event (which is also the delta of the
 //! totals), and the request's new state.
 
-use super::bulk::{Insert, insert, owned};
+use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Sql, Value};
 use super::emit::Said;
 use super::lock::Held;
@@ -30,7 +30,7 @@ pub(super) const INSERT_REPLY: Insert = insert!(
     "$1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::text[], \
      $9::bigint[], $10::bigint[], $11::bytea[], $12::text[]",
     "",
-    " returning id"
+    ""
 );
 pub(super) const RATING: Sql = Sql::both(concat!(
     "select ",
@@ -44,7 +44,7 @@ pub(super) const INSERT_RATING: Insert = insert!(
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], \
      $8::bigint[], $9::bigint[], $10::bytea[]",
     "",
-    " returning id"
+    ""
 );
 const CHANGE_RATING: Sql = Sql::both(
     "update ratings set score = $3, comment = $4, changed_at = $5 where desk_id = $1 and id = $2",

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::bulk::{Insert, insert, owned};
+use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Row, Sql, Value};
 use super::tx::Tx;
 use crate::domain::event::EventKind;
@@ -141,7 +141,7 @@ const ADD: Insert = insert!(
      = rollups.t11 + excluded.t11, t12 = rollups.t12 + excluded.t12, t13 = rollups.t13 + excluded.t13, t14 = \
      rollups.t14 + excluded.t14, t15 = rollups.t15 + excluded.t15, t16 = rollups.t16 + excluded.t16, t17 = \
      rollups.t17 + excluded.t17, t18 = rollups.t18 + excluded.t18, t19 = rollups.t19 + excluded.t19, t20 = \
-     rollups.t20 + excluded.t20, t21 = rollups.t21 + excluded.t21 returning desk_id as id"
+     rollups.t20 + excluded.t20, t21 = rollups.t21 + excluded.t21"
 );
 
 #[cfg(test)]
@@ -258,6 +258,6 @@ pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreErro
             owned(&values)
         })
         .collect();
-    tx.insert_all(ADD, &rows).await?;
+    tx.insert_all(ADD, rows).await?;
     Ok(())
 }

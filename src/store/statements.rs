@@ -9,6 +9,7 @@ impl SqlStore {
         [
             super::ready::STATEMENTS,
             super::accept::STATEMENTS,
+            super::born::STATEMENTS,
             super::carry::STATEMENTS,
             super::settle::STATEMENTS,
             super::look::STATEMENTS,
