@@ -10,7 +10,7 @@ use uuid::Uuid;
 #[cfg(test)]
 use super::dialect::Sql;
 use super::dialect::Value;
-use super::{accept, emit, reply};
+use super::{accept, emit, follow, reply};
 
 /// A statement that inserts rows: any number as arrays on PostgreSQL, and on SQLite as many as its text has places for. Each statement
 /// there hops to the connection's thread and back, which costs more than to insert a row, so what is over does not go row by row:
@@ -164,19 +164,25 @@ pub(super) struct Pending {
     pub(super) attempts: Vec<Vec<Owned>>,
     pub(super) replies: Vec<Vec<Owned>>,
     pub(super) ratings: Vec<Vec<Owned>>,
+    pub(super) follow_ups: Vec<Vec<Owned>>,
     pub(super) events: Vec<Vec<Owned>>,
+    /// Requests that are saved together, while a set of replies is taken. Whoever takes it saves them.
+    pub(super) saves: Option<Vec<Vec<Owned>>>,
     /// Requests whose reply or rating waits here: whoever reads these has to flush first.
     pub(super) answered: Vec<Uuid>,
 }
 
 impl Pending {
     /// Everything that waits, with the statement that inserts it.
-    pub(super) fn take(&mut self) -> [(Insert, Vec<Vec<Owned>>); 4] {
+    pub(super) fn take(&mut self) -> [(Insert, Vec<Vec<Owned>>); 5] {
+        let saves = self.saves.take();
         let all = std::mem::take(self);
+        self.saves = saves;
         [
             (accept::ATTEMPT, all.attempts),
             (reply::INSERT_REPLY, all.replies),
             (reply::INSERT_RATING, all.ratings),
+            (follow::OPEN, all.follow_ups),
             (emit::EVENT, all.events),
         ]
     }

@@ -4,7 +4,7 @@
 use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Sql, Value};
 use super::emit::Said;
-use super::lock::Held;
+use super::lock::{Answered, Held};
 use super::row::rating_columns;
 use super::sql::Inner;
 use super::tapped::Weighed;
@@ -49,12 +49,6 @@ pub(super) const INSERT_RATING: Insert = insert!(
 const CHANGE_RATING: Sql = Sql::both(
     "update ratings set score = $3, comment = $4, changed_at = $5 where desk_id = $1 and id = $2",
 );
-pub(super) const OPT_OUT: Sql = Sql::both(
-    "insert into opt_outs (desk_id, channel, address_hash, origin, at, contact) values ($1, $2, $3, $4, $5, $6) \
-     on conflict (desk_id, channel, address_hash) do update set \
-     at = case when excluded.at > opt_outs.at then excluded.at else opt_outs.at end, origin = excluded.origin, \
-     contact = case when length(opt_outs.contact) = 0 then excluded.contact else opt_outs.contact end",
-);
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.unclear", UNCLEAR),
@@ -64,7 +58,6 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.insert_rating", INSERT_RATING.one()),
     ("reply.insert_rating_many", INSERT_RATING.many()),
     ("reply.change_rating", CHANGE_RATING),
-    ("reply.opt_out", OPT_OUT),
 ];
 
 impl Inner {
@@ -83,12 +76,21 @@ impl Inner {
         new: &NewReply,
         tap: Option<&Tap>,
     ) -> Result<Option<Replied>, StoreError> {
-        let Some(answered) = self
-            .lock_answered(tx, &new.find, &new.reply.provider_id)
-            .await?
-        else {
-            return Ok(None);
-        };
+        let locked = self.lock_answered(tx, &new.find, &new.reply.provider_id);
+        match locked.await? {
+            Some(answered) => self.reply_to(tx, new, tap, answered).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A reply to a request that is locked.
+    pub(super) async fn reply_to(
+        &self,
+        tx: &mut Tx,
+        new: &NewReply,
+        tap: Option<&Tap>,
+        answered: Answered,
+    ) -> Result<Option<Replied>, StoreError> {
         let (mut held, rating) = (answered.held, answered.rating);
         // What was not sent yet cannot be answered: whatever the contact writes is about something else. Only the wish to be left
         // alone, or not, is heard.
@@ -134,6 +136,7 @@ impl Inner {
                 rating,
                 repeated: !renewed,
                 unclear_before: false,
+                desk: answered.desk,
             }));
         }
 
@@ -182,6 +185,7 @@ impl Inner {
             rating,
             repeated: false,
             unclear_before,
+            desk: answered.desk,
         }))
     }
 

@@ -28,6 +28,7 @@ impl SqlStore {
             super::emit::STATEMENTS,
             super::kept::STATEMENTS,
             super::reply::STATEMENTS,
+            super::replies::STATEMENTS,
             super::sums::STATEMENTS,
             super::views::STATEMENTS,
             super::held::STATEMENTS,
