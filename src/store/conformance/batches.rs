@@ -23,8 +23,11 @@ async fn together(stage: &Stage, writes: &[Write]) -> Vec<Written> {
     written
 }
 
+/// Its effect, whether it was repeated and something unclear came before, the state, and the rating.
+type Told = (Effect, bool, bool, State, Option<(u8, String)>);
+
 /// What a reply did, as far as two requests can have it in common.
-fn told(replied: Option<&Replied>) -> Option<(Effect, bool, bool, State, Option<(u8, String)>)> {
+fn told(replied: Option<&Replied>) -> Option<Told> {
     let replied = replied?;
     let rating = replied.rating.as_ref();
     Some((
@@ -84,9 +87,11 @@ async fn replies_taken_together_do_what_each_does_alone(stage: Arc<Stage>) {
     let written = together(&stage, &writes).await;
     let got: Vec<_> = written
         .iter()
-        .map(|written| match written {
-            Written::Replied(replied) => told(replied.as_deref()),
-            other => panic!("{other:?}"),
+        .map(|written| {
+            let Written::Replied(replied) = written else {
+                panic!("{written:?}")
+            };
+            told(replied.as_deref())
         })
         .collect();
     assert_eq!(got, expected);
@@ -123,16 +128,19 @@ async fn a_batch_of_any_size_is_stored_whole(stage: Arc<Stage>) {
         let written = together(&stage, &writes).await;
         let (mut new, mut replayed) = (0, 0);
         for written in &written {
-            match written {
-                Written::Accepted(Accepted::New(request)) => {
+            let Written::Accepted(accepted) = written else {
+                panic!("{written:?}")
+            };
+            match accepted {
+                Accepted::New(request) => {
                     new += 1;
                     stage.look(request).await;
                 }
-                Written::Accepted(Accepted::Replayed(request)) => {
+                Accepted::Replayed(request) => {
                     replayed += 1;
                     assert_eq!(request.id, known.id);
                 }
-                other => panic!("{other:?}"),
+                Accepted::KeyReused | Accepted::Considered(_) => panic!("{accepted:?}"),
             }
         }
         assert_eq!((new, replayed), (size - 1, 1));
