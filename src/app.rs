@@ -206,7 +206,7 @@ impl App {
         let leaving = server::Leaving::default();
         let stop = leaving.draining.clone();
         let doors = Doors {
-            journey: journey.clone(),
+            journey: Arc::new(journey.clone()),
             known_keys: http::KnownKeys::default(),
             readers: http::Readers::default(),
             limits: http::Limits::new(&limits(config), Arc::clone(&parts.clock)),

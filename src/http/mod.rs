@@ -45,8 +45,8 @@ pub use totals::all::families;
 /// What every handler has.
 #[derive(Clone, Debug)]
 pub struct Doors {
-    /// The steps.
-    pub journey: Journey,
+    /// The steps. Shared, because every request passes several layers and each holds its own copy of this.
+    pub journey: Arc<Journey>,
     /// API keys that were found lately.
     pub known_keys: KnownKeys,
     /// Who reads events.

@@ -220,11 +220,16 @@ impl Journey {
     /// The keyed hash of what a trigger says. Taken from the parsed trigger, so that white space and the order of fields do not make
     /// it another one; a dry run is the same trigger.
     fn fingerprint(&self, trigger: &Trigger) -> [u8; 32] {
-        let said = Trigger {
-            dry_run: false,
-            ..trigger.clone()
+        let text = if trigger.dry_run {
+            let said = Trigger {
+                dry_run: false,
+                ..trigger.clone()
+            };
+            serde_json::to_vec(&said)
+        } else {
+            serde_json::to_vec(trigger)
         };
-        let text = serde_json::to_vec(&said).unwrap_or_default();
+        let text = text.unwrap_or_default();
         self.mint.fingerprint(&text)
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::born::beginning;
-use super::bulk::{Insert, insert, owned};
+use super::born::{self, beginning};
+use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::past;
@@ -26,25 +26,6 @@ const BY_RESOLUTION: Sql = Sql::both(
 const BY_PAIR: Sql =
     Sql::both("select desk_id, id, state from requests where pair_key = $1 and listening = 1");
 const HANG_UP: Sql = Sql::both("update requests set listening = 0 where desk_id = $1 and id = $2");
-const INSERT: Insert = insert!(
-    "insert into requests (desk_id, id, channel, sender, pair_key, listening, listen_until, address_hash, \
-     contact_hash, contact, conversation, resolution, slot, idempotency_key, fingerprint, agent_id, \
-     agent_name, agent_kind, team, queue, touchpoint, phase, topic, language, timezone, switches, mail, \
-     metadata, state, reason, created_at, due_at, expires_at, sent_at, ended_at, link_hash, delivery, \
-     attempts, next_at, context, planned_at, wording, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, \
-     fence)",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
-     ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', '', 0, 0)",
-    "$1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[], \
-     $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], $12::text[], $13::text[], $14::bytea[], \
-     $15::bytea[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], \
-     $22::text[], $23::text[], $24::text[], $25::text[], $26::bigint[], $27::text[], $28::text[], \
-     $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], \
-     $36::bytea[], $37::text[], $38::bigint[], $39::bigint[], \
-     $40::text[], $41::bigint[], $42::text[]",
-    ", 0, 0, 0, '', '', 0, 0",
-    " on conflict do nothing returning id"
-);
 pub(super) const ATTEMPT: Insert = insert!(
     "insert into attempts (desk_id, request_id, n, token_hash, provider, provider_id, state, started_at, \
      ended_at, body_hash, send_at, check_at, code, looks, absent, absent_since)",
@@ -52,7 +33,7 @@ pub(super) const ATTEMPT: Insert = insert!(
     "$1::uuid[], $2::uuid[], $3::bigint[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::bigint[], \
      $9::bigint[], $10::bytea[], $11::bigint[], $12::bigint[]",
     ", '', 0, 0, 0",
-    " returning request_id as id"
+    ""
 );
 
 #[cfg(test)]
@@ -61,8 +42,6 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("accept.by_resolution", BY_RESOLUTION),
     ("accept.by_pair", BY_PAIR),
     ("accept.hang_up", HANG_UP),
-    ("accept.insert", INSERT.one()),
-    ("accept.insert_many", INSERT.many()),
     ("accept.attempt", ATTEMPT.one()),
     ("accept.attempt_many", ATTEMPT.many()),
 ];
@@ -106,8 +85,11 @@ impl Inner {
             )?);
             born.push(held);
         }
-        let inserted: HashSet<uuid::Uuid> =
-            tx.insert_all(INSERT, &rows).await?.into_iter().collect();
+        let inserted: HashSet<uuid::Uuid> = tx
+            .insert_new(born::INSERT, rows)
+            .await?
+            .into_iter()
+            .collect();
         let mut accepted = Vec::with_capacity(alone.len());
         let mut born = news.into_iter().zip(born);
         for alone in alone {
@@ -315,7 +297,7 @@ impl Inner {
         key: &[u8],
     ) -> Result<(), StoreError> {
         let row = self.row(new, held, pair_key, key)?;
-        let inserted = tx.insert_all(INSERT, &[row]).await?;
+        let inserted = tx.insert_new(born::INSERT, vec![row]).await?;
         // Somebody else was faster since we looked: look again.
         if inserted.is_empty() {
             Err(StoreError::Conflict)

@@ -1,7 +1,9 @@
 //! What a new request looks like: its first state, its row and its first event.
 
 use super::accept::NO_KEY;
-use super::bulk::{Owned, owned};
+use super::bulk::{Insert, Owned, four, insert, owned, rows};
+#[cfg(test)]
+use super::dialect::Sql;
 use super::dialect::Value;
 use super::lock::Held;
 use super::record::free_slot;
@@ -14,6 +16,31 @@ use crate::domain::policy::Suppression;
 use crate::domain::request::{History, Request, State};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Context;
+
+pub(super) const INSERT: Insert = insert!(
+    "insert into requests (desk_id, id, channel, sender, pair_key, listening, listen_until, address_hash, \
+     contact_hash, contact, conversation, resolution, slot, idempotency_key, fingerprint, agent_id, \
+     agent_name, agent_kind, team, queue, touchpoint, phase, topic, language, timezone, switches, mail, \
+     metadata, state, reason, created_at, due_at, expires_at, sent_at, ended_at, link_hash, delivery, \
+     attempts, next_at, context, planned_at, wording, delivered_at, reached_at, answered_at, delivery_code, lease_owner, lease_until, \
+     fence)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+     ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', '', 0, 0)",
+    "$1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[], \
+     $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], $12::text[], $13::text[], $14::bytea[], \
+     $15::bytea[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], \
+     $22::text[], $23::text[], $24::text[], $25::text[], $26::bigint[], $27::text[], $28::text[], \
+     $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], \
+     $36::bytea[], $37::text[], $38::bigint[], $39::bigint[], \
+     $40::text[], $41::bigint[], $42::text[]",
+    ", 0, 0, 0, '', '', 0, 0",
+    " on conflict do nothing returning id"
+);
+#[cfg(test)]
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("born.insert", INSERT.one()),
+    ("born.insert_many", INSERT.many()),
+];
 
 impl Inner {
     pub(super) fn born(new: &NewRequest, reason: Option<Suppression>) -> Held {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::permission::Again;
 use crate::domain::contact::{Address, Contact};
 use crate::domain::delivery::{AttemptState, DeliveryState, Outcome, Status};
+use crate::domain::desk::DeskSettings;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::policy::{Decision, Given, Rules};
 use crate::domain::rating::Rating;
@@ -151,6 +152,17 @@ pub struct Replied {
     pub repeated: bool,
     /// The contact had sent something unclear before this.
     pub unclear_before: bool,
+    /// In whose name it is answered.
+    pub desk: Speaker,
+}
+
+/// A desk, as far as it speaks to a contact.
+#[derive(Debug, Clone)]
+pub struct Speaker {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub settings: Arc<DeskSettings>,
 }
 
 /// A request that a worker holds.

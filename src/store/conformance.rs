@@ -41,6 +41,7 @@ macro_rules! stories {
 }
 
 mod asking;
+mod batches;
 mod bounds;
 mod callbacks;
 mod carrying;

@@ -51,6 +51,8 @@ pub(super) enum Value<'a> {
     Keys(&'a [[u8; 32]]),
     /// Several words, in the same way.
     Words(&'a [&'a str]),
+    /// Several identifiers, in the same way.
+    Ids(&'a [Uuid]),
 }
 
 /// A statement with its parameters.
@@ -66,6 +68,7 @@ macro_rules! bound {
                 Value::Set(set) => query.bind($set::set(set)),
                 Value::Keys(keys) => query.bind($set::set(keys)),
                 Value::Words(words) => query.bind($set::words(words)),
+                Value::Ids(ids) => query.bind($set::ids(ids)),
             };
         }
         query
@@ -84,6 +87,11 @@ pub(super) mod json {
     pub(in crate::store) fn words(words: &[&str]) -> String {
         serde_json::json!(words).to_string()
     }
+
+    pub(in crate::store) fn ids(ids: &[uuid::Uuid]) -> String {
+        let texts: Vec<String> = ids.iter().map(hex::encode).collect();
+        serde_json::json!(texts).to_string()
+    }
 }
 
 /// Sets as PostgreSQL's `any` reads them.
@@ -94,6 +102,10 @@ pub(super) mod array {
 
     pub(in crate::store) fn words(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    pub(in crate::store) fn ids(ids: &[uuid::Uuid]) -> Vec<uuid::Uuid> {
+        ids.to_vec()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::bulk::{Insert, insert, owned};
+use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::Value;
 use super::row::{place, reason_word};
 use super::sql::Inner;
@@ -21,7 +21,7 @@ pub(super) const EVENT: Insert = insert!(
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], \
      $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[]",
     ", 0",
-    " returning id"
+    ""
 );
 
 #[cfg(test)]

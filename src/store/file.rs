@@ -21,6 +21,9 @@ const WAIT: Duration = Duration::from_secs(5);
 /// How often the log is looked at, and how many pages in it are worth a checkpoint: as many as SQLite takes by itself.
 const LOOK: Duration = Duration::from_millis(200);
 const PAGES: i64 = 1000;
+/// What the writer keeps of the file in memory, in KiB (negative, as SQLite wants it). Keys are random, so each write touches pages
+/// all over the indexes; what is not kept is read from the file each time.
+const CACHE_KIB: &str = "-24576";
 /// What the log's file is cut to once nothing in it is needed any more.
 const LOG_BYTES: &str = "16777216";
 
@@ -52,6 +55,7 @@ impl File {
             .pragma("wal_autocheckpoint", "0")
             // What is erased is overwritten and not only given free.
             .pragma("secure_delete", "on")
+            .pragma("cache_size", CACHE_KIB)
             .pragma("journal_size_limit", LOG_BYTES);
         let pool = |connections| {
             SqlitePoolOptions::new()

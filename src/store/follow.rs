@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
+use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Row, Sql, Value};
 use super::emit::Said;
 use super::follow_list::{LowFilter, follow_ups};
@@ -45,10 +46,13 @@ pub trait FollowUps: Send + Sync {
 }
 
 const SETTINGS: Sql = Sql::both("select settings from desks where id = $1");
-const OPEN: Sql = Sql::both(
-    "insert into follow_ups (desk_id, id, rating_id, request_id, score, state, owner, told_note, close_note, closed_by, \
-     opened_at, taken_at, told_at, closed_at) values ($1, $2, $3, $4, $5, 'open', '', '', '', '', $6, 0, 0, 0) \
-     on conflict do nothing",
+pub(super) const OPEN: Insert = insert!(
+    "insert into follow_ups (desk_id, id, rating_id, request_id, score, opened_at, state, owner, told_note, close_note, \
+     closed_by, taken_at, told_at, closed_at)",
+    "(?, ?, ?, ?, ?, ?, 'open', '', '', '', '', 0, 0, 0)",
+    "$1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[]",
+    ", 'open', '', '', '', '', 0, 0, 0",
+    " on conflict do nothing"
 );
 const RESCORE: Sql = Sql::both(
     "update follow_ups set score = $3 where desk_id = $1 and rating_id = $2 and state <> 'closed'",
@@ -108,7 +112,8 @@ const UNCLOSED: Sql = Sql::each(unclosed!("indexed by follow_ups_open "), unclos
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("follow.settings", SETTINGS),
-    ("follow.open", OPEN),
+    ("follow.open", OPEN.one()),
+    ("follow.open_many", OPEN.many()),
     ("follow.rescore", RESCORE),
     ("follow.close", CLOSE),
     ("follow.reopen", REOPEN),
@@ -178,7 +183,8 @@ impl Inner {
         let id = Value::Id(rating.id.uuid());
         if low.is_low(rating.score) {
             let scored = [desk, id, Value::Int(rating.score.into())];
-            if tx.execute(RESCORE, &scored).await? > 0 {
+            // A rating that was given just now is followed by nobody.
+            if before.is_some() && tx.execute(RESCORE, &scored).await? > 0 {
                 return Ok(());
             }
             let opened = FollowUpId::new(now, self.random());
@@ -190,7 +196,13 @@ impl Inner {
                 Value::Int(rating.score.into()),
                 Value::Int(now.as_millis()),
             ];
-            if tx.execute(OPEN, &values).await? > 0 {
+            let opens = if before.is_some() {
+                tx.insert_all(OPEN, vec![owned(&values)]).await? > 0
+            } else {
+                tx.pending.follow_ups.push(owned(&values));
+                true
+            };
+            if opens {
                 let said = Said {
                     score: Some(rating.score),
                     elapsed_ms: Some(0),

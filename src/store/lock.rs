@@ -4,7 +4,7 @@ use super::dialect::{Row, Sql, Value};
 use super::row::{self, request_columns};
 use super::sql::Inner;
 use super::tx::Tx;
-use super::{Find, Pair, StoreError};
+use super::{Find, Pair, Speaker, StoreError};
 use crate::domain::contact::Address;
 use crate::domain::delivery::DeliveryState;
 use crate::domain::follow_up::LowScores;
@@ -62,7 +62,7 @@ const BY_ATTEMPT: Sql = locked!(
 );
 
 macro_rules! locked_columns {
-    ($more:literal, $join:literal, $sqlite:expr, $postgres:expr, $lock:literal) => {
+    ($more:expr, $join:literal, $sqlite:expr, $postgres:expr, $lock:literal) => {
         Sql::each(
             concat!(
                 "select ",
@@ -86,21 +86,35 @@ macro_rules! locked_columns {
     };
 }
 
-/// The same with the request's rating, and whether the reply `$2` came before: one probe for a reply instead of three.
-macro_rules! answered {
-    ($tail:literal, $lock:literal) => {
-        answered!($tail, $tail, $lock)
-    };
-    ($sqlite:expr, $postgres:expr, $lock:literal) => {
-        locked_columns!(
+/// The request's rating, and whether the reply with this identifier came before: one probe for a reply instead of three.
+macro_rules! answer_columns {
+    ($sent:literal) => {
+        concat!(
             ", coalesce(g.id, requests.id) as rating_id, requests.id as request_id, coalesce(g.score, 0) as score, \
              coalesce(g.grade, '') as grade, coalesce(g.comment, '') as comment, coalesce(g.answered_at, 0) as rated_at, \
              coalesce(g.changed_at, 0) as changed_at, coalesce(g.elapsed_ms, 0) as elapsed_ms, \
              coalesce(g.client, requests.link_hash) as client, coalesce(g.excluded_at, 0) as excluded_at, \
              coalesce(g.excluded_by, '') as excluded_by, coalesce(g.excluded_reason, '') as excluded_reason, \
              (select d.settings from desks d where d.id = requests.desk_id) as settings, \
+             (select d.name from desks d where d.id = requests.desk_id) as desk_name, \
              cast((select count(*) from replies p where p.desk_id = requests.desk_id and p.request_id = requests.id \
-             and p.provider_id = $2) as bigint) as repeated",
+             and p.provider_id = ",
+            $sent,
+            ") as bigint) as repeated"
+        )
+    };
+}
+
+pub(super) use answer_columns;
+
+/// The same with these, for the reply `$2`.
+macro_rules! answered {
+    ($tail:literal, $lock:literal) => {
+        answered!($tail, $tail, $lock)
+    };
+    ($sqlite:expr, $postgres:expr, $lock:literal) => {
+        locked_columns!(
+            answer_columns!("$2"),
             "left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id ",
             $sqlite,
             $postgres,
@@ -156,6 +170,8 @@ pub(super) struct Answered {
     pub(super) answers: AnswerSettings,
     /// Which scores the desk calls low.
     pub(super) low_scores: LowScores,
+    /// Whose request it is.
+    pub(super) desk: Speaker,
 }
 
 impl Held {
@@ -253,20 +269,33 @@ impl Inner {
             tx.flush().await?;
             row = self.answered_row(tx, find, provider_id).await?;
         }
-        let Some(row) = row else { return Ok(None) };
-        let held = self.held(&row)?;
-        let settings = self.settings(&row, held.request.desk)?;
-        Ok(Some(Answered {
-            answers: settings.answers.clone(),
-            low_scores: settings.low_scores,
+        row.as_ref().map(|row| self.answered(row)).transpose()
+    }
+
+    /// A locked request with what was answered so far.
+    pub(super) fn answered(&self, row: &Row) -> Result<Answered, StoreError> {
+        let held = self.held(row)?;
+        let desk = self.speaker(row, held.request.desk)?;
+        Ok(Answered {
+            answers: desk.settings.answers.clone(),
+            low_scores: desk.settings.low_scores,
+            desk,
             rating: if row.int("score")? == 0 {
                 None
             } else {
-                Some(row::rating(&row, &self.keys, held.request.desk)?)
+                Some(row::rating(row, &self.keys, held.request.desk)?)
             },
             repeated: row.int("repeated")? > 0,
             held,
-        }))
+        })
+    }
+
+    /// In whose name a request of this desk is answered.
+    pub(super) fn speaker(&self, row: &Row, desk: DeskId) -> Result<Speaker, StoreError> {
+        Ok(Speaker {
+            name: row.text("desk_name")?,
+            settings: self.settings(row, desk)?,
+        })
     }
 
     async fn answered_row(

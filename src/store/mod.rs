@@ -58,6 +58,7 @@ mod permission;
 mod read;
 mod ready;
 mod record;
+mod replies;
 mod reply;
 mod rollup;
 mod row;
@@ -84,7 +85,7 @@ mod write;
 
 pub use calls::{
     Accepted, Attempt, Backlog, Cancelled, Carriage, Check, Claim, Condition, Dispatch, Filter,
-    Find, Finding, Lease, NewReply, NewRequest, Pair, Replied, Report, Second, Settlement,
+    Find, Finding, Lease, NewReply, NewRequest, Pair, Replied, Report, Second, Settlement, Speaker,
 };
 pub use comments::{CommentFilter, Comments};
 pub use error::{StoreError, StoreErrorKind};

@@ -24,12 +24,13 @@ const NEXT: Sql = Sql::both(
     "insert into streams (desk_id, seq) values ($1, $2) on conflict (desk_id) do update set seq = streams.seq + excluded.seq \
      returning seq",
 );
-/// The plus keeps SQLite from reading all events of the desk: each is found in the index of those without a place.
+/// The plus keeps SQLite from reading all events of the desk: each is found in the index of those without a place. PostgreSQL
+/// would read that index whole, with all that is dead in it: the sum keeps it from there, and for the range see `bulk`.
 const PLACE: Sql = Sql::each(
     "update events set seq = $2 + json_each.key + 1 from json_each($3) where +events.desk_id = $1 \
      and events.id = unhex(json_each.value) and events.seq = 0",
-    "update events set seq = $2 + u.n from unnest($3::bytea[]) with ordinality u (id, n) where events.desk_id = $1 \
-     and events.id = encode(u.id, 'hex')::uuid and events.seq = 0",
+    "update events set seq = $2 + u.n from unnest($3::uuid[]) with ordinality u (id, n) where events.desk_id = $1 \
+     and events.id = u.id and events.seq + 0 = 0 and u.n between 1 and 1000000",
 );
 const HEADS: Sql = Sql::both("select desk_id, seq from streams");
 /// Also for desks that have no stream yet: they may have had one that is lost.
@@ -245,11 +246,11 @@ impl Inner {
             return Ok(Vec::new());
         }
         let mut tx = self.database.begin().await?;
-        let mut by_desk: BTreeMap<uuid::Uuid, Vec<[u8; 16]>> = BTreeMap::new();
+        let mut by_desk: BTreeMap<uuid::Uuid, Vec<uuid::Uuid>> = BTreeMap::new();
         let mut placed = Vec::new();
         for row in tx.rows(UNPLACED, &[Value::Int(limit)]).await? {
             let ids = by_desk.entry(row.id("desk_id")?).or_default();
-            ids.push(row.id("id")?.into_bytes());
+            ids.push(row.id("id")?);
             placed.push(Timestamp::from_millis(row.int("at")?));
         }
         for (desk, ids) in &by_desk {
@@ -257,7 +258,7 @@ impl Inner {
             let values = [Value::Id(*desk), Value::Int(count)];
             let last = tx.row(NEXT, &values).await?.ok_or(StoreError::Conflict)?;
             let before = last.int("seq")? - count;
-            let values = [Value::Id(*desk), Value::Int(before), Value::Set(ids)];
+            let values = [Value::Id(*desk), Value::Int(before), Value::Ids(ids)];
             // Somebody else gave some of them their places: nothing of this counts, so that no place stays empty.
             if tx.execute(PLACE, &values).await? != ids.len() as u64 {
                 return Err(StoreError::Conflict);

@@ -1,6 +1,7 @@
 //! What every step of a request's life does: weigh evidence, save the row, write the event.
 
 use super::StoreError;
+use super::bulk::owned;
 use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::row::reason_word;
@@ -26,11 +27,19 @@ const LISTEN: Sql = Sql::both(
 );
 const RELEASE_SLOT: Sql = Sql::both("update requests set slot = $3 where desk_id = $1 and id = $2");
 
+pub(super) const OPT_OUT: Sql = Sql::both(
+    "insert into opt_outs (desk_id, channel, address_hash, origin, at, contact) values ($1, $2, $3, $4, $5, $6) \
+     on conflict (desk_id, channel, address_hash) do update set \
+     at = case when excluded.at > opt_outs.at then excluded.at else opt_outs.at end, origin = excluded.origin, \
+     contact = case when length(opt_outs.contact) = 0 then excluded.contact else opt_outs.contact end",
+);
+
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("save", SAVE),
     ("listen", LISTEN),
     ("release_slot", RELEASE_SLOT),
+    ("opt_out", OPT_OUT),
 ];
 
 /// Which attempt a piece of evidence is about, and what else is known of the request's attempts.
@@ -57,29 +66,28 @@ impl Inner {
     pub(super) async fn save(&self, tx: &mut Tx, held: &Held) -> Result<(), StoreError> {
         let request = &held.request;
         let at = |at: Option<Timestamp>| Value::Int(at.map_or(0, Timestamp::as_millis));
-        let touched = tx
-            .execute(
-                SAVE,
-                &[
-                    Value::Id(request.desk.uuid()),
-                    Value::Id(request.id.uuid()),
-                    Value::Text(request.state.as_str()),
-                    Value::Text(reason_word(request.reason)),
-                    at(request.history.sent_at),
-                    at(request.history.delivered_at),
-                    at(request.history.reached_at),
-                    at(request.history.answered_at),
-                    at(request.history.ended_at),
-                    Value::Text(request.delivery.as_str()),
-                    Value::Text(&request.delivery_code),
-                    Value::Int(request.attempts),
-                    Value::Int(held.next_at.as_millis()),
-                    Value::Int(i64::from(held.listening)),
-                    Value::Int(held.listen_until.as_millis()),
-                ],
-            )
-            .await?;
-        if touched == 1 {
+        let values = [
+            Value::Id(request.desk.uuid()),
+            Value::Id(request.id.uuid()),
+            Value::Text(request.state.as_str()),
+            Value::Text(reason_word(request.reason)),
+            at(request.history.sent_at),
+            at(request.history.delivered_at),
+            at(request.history.reached_at),
+            at(request.history.answered_at),
+            at(request.history.ended_at),
+            Value::Text(request.delivery.as_str()),
+            Value::Text(&request.delivery_code),
+            Value::Int(request.attempts),
+            Value::Int(held.next_at.as_millis()),
+            Value::Int(i64::from(held.listening)),
+            Value::Int(held.listen_until.as_millis()),
+        ];
+        if let Some(saves) = &mut tx.pending.saves {
+            saves.push(owned(&values));
+            return Ok(());
+        }
+        if tx.execute(SAVE, &values).await? == 1 {
             Ok(())
         } else {
             Err(StoreError::Conflict)
@@ -231,7 +239,7 @@ impl Inner {
             Value::Int(now.as_millis()),
             Value::Bytes(&contact),
         ];
-        tx.execute(super::reply::OPT_OUT, &values).await?;
+        tx.execute(OPT_OUT, &values).await?;
         Ok(())
     }
 }

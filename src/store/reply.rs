@@ -1,10 +1,10 @@
 //! A reply and all that follows from it, in one transaction: the reply, the rating, the event (which is also the delta of the
 //! totals), and the request's new state.
 
-use super::bulk::{Insert, insert, owned};
+use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Sql, Value};
 use super::emit::Said;
-use super::lock::Held;
+use super::lock::{Answered, Held};
 use super::row::rating_columns;
 use super::sql::Inner;
 use super::tapped::Weighed;
@@ -30,7 +30,7 @@ pub(super) const INSERT_REPLY: Insert = insert!(
     "$1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::text[], \
      $9::bigint[], $10::bigint[], $11::bytea[], $12::text[]",
     "",
-    " returning id"
+    ""
 );
 pub(super) const RATING: Sql = Sql::both(concat!(
     "select ",
@@ -44,16 +44,10 @@ pub(super) const INSERT_RATING: Insert = insert!(
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], \
      $8::bigint[], $9::bigint[], $10::bytea[]",
     "",
-    " returning id"
+    ""
 );
 const CHANGE_RATING: Sql = Sql::both(
     "update ratings set score = $3, comment = $4, changed_at = $5 where desk_id = $1 and id = $2",
-);
-pub(super) const OPT_OUT: Sql = Sql::both(
-    "insert into opt_outs (desk_id, channel, address_hash, origin, at, contact) values ($1, $2, $3, $4, $5, $6) \
-     on conflict (desk_id, channel, address_hash) do update set \
-     at = case when excluded.at > opt_outs.at then excluded.at else opt_outs.at end, origin = excluded.origin, \
-     contact = case when length(opt_outs.contact) = 0 then excluded.contact else opt_outs.contact end",
 );
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
@@ -64,7 +58,6 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("reply.insert_rating", INSERT_RATING.one()),
     ("reply.insert_rating_many", INSERT_RATING.many()),
     ("reply.change_rating", CHANGE_RATING),
-    ("reply.opt_out", OPT_OUT),
 ];
 
 impl Inner {
@@ -83,12 +76,21 @@ impl Inner {
         new: &NewReply,
         tap: Option<&Tap>,
     ) -> Result<Option<Replied>, StoreError> {
-        let Some(answered) = self
-            .lock_answered(tx, &new.find, &new.reply.provider_id)
-            .await?
-        else {
-            return Ok(None);
-        };
+        let locked = self.lock_answered(tx, &new.find, &new.reply.provider_id);
+        match locked.await? {
+            Some(answered) => self.reply_to(tx, new, tap, answered).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A reply to a request that is locked.
+    pub(super) async fn reply_to(
+        &self,
+        tx: &mut Tx,
+        new: &NewReply,
+        tap: Option<&Tap>,
+        answered: Answered,
+    ) -> Result<Option<Replied>, StoreError> {
         let (mut held, rating) = (answered.held, answered.rating);
         // What was not sent yet cannot be answered: whatever the contact writes is about something else. Only the wish to be left
         // alone, or not, is heard.
@@ -134,6 +136,7 @@ impl Inner {
                 rating,
                 repeated: !renewed,
                 unclear_before: false,
+                desk: answered.desk,
             }));
         }
 
@@ -183,6 +186,7 @@ impl Inner {
             rating,
             repeated: false,
             unclear_before,
+            desk: answered.desk,
         }))
     }
 

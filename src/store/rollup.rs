@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::bulk::{Insert, insert, owned};
+use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Row, Sql, Value};
 use super::tx::Tx;
 use crate::domain::event::EventKind;
 use crate::domain::rating::Grade;
 use crate::domain::statistics::counts::{Counts, Happened, NUMBERS};
-use crate::domain::statistics::grouping::{LEVELS, Place};
+use crate::domain::statistics::grouping::{LEVELS, Place, SLOT_MS};
 
 /// The columns of [`Counts::numbers`], in that order.
 pub(super) const COLUMNS: [&str; NUMBERS] = [
@@ -86,16 +86,16 @@ macro_rules! since {
 pub(super) use since;
 
 macro_rules! places {
-    ($ids:literal) => {
+    ($from:literal, $more:literal) => {
         concat!(
             "select ",
             place_columns!(),
-            " from requests left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id \
+            " from ",
+            $from,
+            "requests left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id \
              where requests.desk_id = $1 and requests.created_at > ",
             since!(),
-            " and requests.id in (",
-            $ids,
-            ")"
+            $more
         )
     };
 }
@@ -106,8 +106,15 @@ const KEEP: Sql = Sql::each(
     "select id from desks where id in (select cast(unnest(cast($1 as text[])) as uuid)) for share",
 );
 const PLACES: Sql = Sql::each(
-    places!("select unhex(value) from json_each($2)"),
-    places!("select cast(unnest(cast($2 as text[])) as uuid)"),
+    places!(
+        "",
+        " and requests.id in (select unhex(value) from json_each($2))"
+    ),
+    // For the range see `bulk`.
+    places!(
+        "unnest($2::uuid[]) with ordinality u (id, n) cross join ",
+        " and requests.id = u.id and u.n between 1 and 1000000"
+    ),
 );
 pub(super) const ADD: Insert = insert!(
     "insert into rollups (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, \
@@ -141,7 +148,7 @@ pub(super) const ADD: Insert = insert!(
      = rollups.t11 + excluded.t11, t12 = rollups.t12 + excluded.t12, t13 = rollups.t13 + excluded.t13, t14 = \
      rollups.t14 + excluded.t14, t15 = rollups.t15 + excluded.t15, t16 = rollups.t16 + excluded.t16, t17 = \
      rollups.t17 + excluded.t17, t18 = rollups.t18 + excluded.t18, t19 = rollups.t19 + excluded.t19, t20 = \
-     rollups.t20 + excluded.t20, t21 = rollups.t21 + excluded.t21 returning desk_id as id"
+     rollups.t20 + excluded.t20, t21 = rollups.t21 + excluded.t21"
 );
 
 #[cfg(test)]
@@ -220,17 +227,15 @@ pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreErro
     for (desk, mut ids) in requests {
         ids.sort_unstable();
         ids.dedup();
-        let ids: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let rows = tx
-            .rows(PLACES, &[Value::Id(desk), Value::Words(&ids)])
+            .rows(PLACES, &[Value::Id(desk), Value::Ids(&ids)])
             .await?;
         for row in &rows {
             spots.insert((desk, row.id("id")?), spot(row)?);
         }
     }
-    // Ordered, so that two folders lock the sums in the same order and cannot deadlock.
-    let mut sums: BTreeMap<Key, Counts> = BTreeMap::new();
+    // Much of what is folded together differs in nothing that a level knows; it is added up before the levels are gone through.
+    let mut alike: BTreeMap<(Uuid, i64, &Place, String), Counts> = BTreeMap::new();
     for event in events {
         let desk = event.id("desk_id")?;
         // An event about nobody's request, such as a wish that was brought in by hand, belongs to no group.
@@ -241,10 +246,17 @@ pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreErro
         if counts.is_empty() {
             continue;
         }
+        let finest = spot.created_at - spot.created_at.rem_euclid(SLOT_MS);
+        let key = (desk, finest, &spot.place, reason);
+        alike.entry(key).or_default().add(&counts);
+    }
+    // Ordered, so that two folders lock the sums in the same order and cannot deadlock.
+    let mut sums: BTreeMap<Key, Counts> = BTreeMap::new();
+    for ((desk, time, place, reason), counts) in &alike {
         for level in LEVELS {
-            let (at, place) = level.key(spot.created_at, &spot.place);
-            let key = (desk, level.code, at, place, reason.clone());
-            sums.entry(key).or_default().add(&counts);
+            let (at, place) = level.key(*time, place);
+            let key = (*desk, level.code, at, place, reason.clone());
+            sums.entry(key).or_default().add(counts);
         }
     }
     let rows: Vec<_> = sums
@@ -257,6 +269,6 @@ pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreErro
             owned(&values)
         })
         .collect();
-    tx.insert_all(ADD, &rows).await?;
+    tx.insert_all(ADD, rows).await?;
     Ok(())
 }

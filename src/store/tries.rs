@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::StoreError;
-use super::bulk::{Insert, insert, owned};
+use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Row, Sql, Value};
 use super::sql::{Inner, SqlStore};
 use super::subscriptions::{identity, keys, state};
@@ -28,7 +28,7 @@ const LOGGED: Insert = insert!(
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], \
      $10::text[]",
     "",
-    " returning id"
+    ""
 );
 const FORGET: Sql = Sql::both(
     "delete from webhook_deliveries where desk_id = $1 and webhook_id = $2 and id in (select id from webhook_deliveries \
@@ -306,7 +306,7 @@ async fn record(tx: &mut Tx, tries: &WebhookTries) -> Result<(), StoreError> {
             ])
         })
         .collect();
-    tx.insert_all(LOGGED, &rows).await?;
+    tx.insert_all(LOGGED, rows).await?;
     for seq in &tries.settled {
         tx.execute(SETTLED, &[desk, id, Value::Int(*seq)]).await?;
     }

@@ -6,10 +6,26 @@ use sqlx::{Postgres, Row as _, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::bulk::{Column, Insert, Owned, Pending, ROWS, columns};
+use super::bulk::{Column, Insert, Owned, Pending, columns};
 use super::dialect::{Row, Sql, Value, array, bound, json};
 use super::file::File;
 use super::server::Server;
+
+/// A statement with values that are given away.
+macro_rules! filled {
+    ($query:expr, $kind:ident, $values:expr) => {{
+        let mut query = $query;
+        for value in $values {
+            query = match value {
+                $kind::Id(value) => query.bind(value),
+                $kind::Int(value) => query.bind(value),
+                $kind::Text(value) => query.bind(value),
+                $kind::Bytes(value) => query.bind(value),
+            };
+        }
+        query
+    }};
+}
 
 /// A transaction. Dropping it rolls back.
 pub(super) struct Tx {
@@ -71,41 +87,54 @@ impl Tx {
         Ok(self.rows(sql, values).await?.pop())
     }
 
-    /// Inserts rows in few statements. The identifiers of those that were new, in any order.
+    /// Inserts rows in few statements; how many were new.
     pub(super) async fn insert_all(
         &mut self,
         insert: Insert,
-        rows: &[Vec<Owned>],
-    ) -> Result<Vec<Uuid>, StoreError> {
+        rows: Vec<Vec<Owned>>,
+    ) -> Result<u64, StoreError> {
+        let mut new = 0;
         if rows.is_empty() {
-            return Ok(Vec::new());
+            return Ok(new);
         }
-        let mut new = Vec::with_capacity(rows.len());
         match &mut self.link {
             Link::Sqlite(tx, file) => {
-                // Each statement hops to the connection's thread and back, which costs more than the insert itself.
-                let (many, rest) = rows.as_chunks::<ROWS>();
-                let chunks = many.iter().map(|chunk| (insert.many, chunk.as_slice()));
-                let singles = rest.chunks(1).map(|row| (insert.one, row));
-                for (text, rows) in chunks.chain(singles) {
-                    let values: Vec<Value<'_>> =
-                        rows.iter().flatten().map(Owned::as_value).collect();
-                    let query = bound!(text, &values, json);
+                for (text, rows) in insert.sqlite(rows) {
+                    let query = filled!(sqlx::query(text), Owned, rows.into_iter().flatten());
+                    new += file.ask(query.execute(&mut **tx)).await?.rows_affected();
+                }
+            }
+            Link::Postgres(tx, server) => {
+                let query = sqlx::query(insert.postgres).persistent(!server.shared);
+                let query = filled!(query, Column, columns(rows));
+                new = server.ask(query.execute(&mut **tx)).await?.rows_affected();
+            }
+        }
+        Ok(new)
+    }
+
+    /// The same with a statement that gives back `id`: the identifiers of those that were new, in any order.
+    pub(super) async fn insert_new(
+        &mut self,
+        insert: Insert,
+        rows: Vec<Vec<Owned>>,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let mut new = Vec::with_capacity(rows.len());
+        if rows.is_empty() {
+            return Ok(new);
+        }
+        match &mut self.link {
+            Link::Sqlite(tx, file) => {
+                for (text, rows) in insert.sqlite(rows) {
+                    let query = filled!(sqlx::query(text), Owned, rows.into_iter().flatten());
                     for row in file.ask(query.fetch_all(&mut **tx)).await? {
                         new.push(row.try_get("id")?);
                     }
                 }
             }
             Link::Postgres(tx, server) => {
-                let mut query = sqlx::query(insert.postgres).persistent(!server.shared);
-                for column in columns(rows) {
-                    query = match column {
-                        Column::Ids(ids) => query.bind(ids),
-                        Column::Ints(ints) => query.bind(ints),
-                        Column::Texts(texts) => query.bind(texts),
-                        Column::Bytes(bytes) => query.bind(bytes),
-                    };
-                }
+                let query = sqlx::query(insert.postgres).persistent(!server.shared);
+                let query = filled!(query, Column, columns(rows));
                 for row in server.ask(query.fetch_all(&mut **tx)).await? {
                     new.push(row.try_get("id")?);
                 }
@@ -117,7 +146,7 @@ impl Tx {
     /// Inserts what is pending. Called by whoever is about to read it, and by [`Self::commit`].
     pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
         for (insert, rows) in self.pending.take() {
-            self.insert_all(insert, &rows).await?;
+            self.insert_all(insert, rows).await?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::past;
 use super::row::{self, request_columns};
 use super::sql::{Inner, SqlStore};
 use super::tx::Tx;
-use super::{Pair, Replied, StoreError};
+use super::{Pair, Replied, Speaker, StoreError};
 use crate::domain::contact::{AddressKind, Contact};
 use crate::domain::event::EventKind;
 use crate::domain::id::DeskId;
@@ -44,7 +44,7 @@ macro_rules! last_asked {
         concat!(
             "select ",
             request_columns!(),
-            " from desks cross join requests ",
+            ", desks.name as desk_name, desks.settings as settings from desks cross join requests ",
             $index,
             "where requests.desk_id = desks.id and requests.address_hash = $1 \
              and requests.pair_key ",
@@ -99,7 +99,7 @@ impl Wishes for SqlStore {
         let mut tx = self.inner.database.snapshot().await?;
         let asked = self.inner.last_asked(&mut tx, pairs).await?;
         tx.commit().await?;
-        Ok(asked)
+        Ok(asked.map(|(request, _)| request))
     }
 
     async fn hear(&self, wish: &Wish) -> Result<Option<Replied>, StoreError> {
@@ -108,7 +108,11 @@ impl Wishes for SqlStore {
 }
 
 impl Inner {
-    async fn last_asked(&self, tx: &mut Tx, pairs: &[Pair]) -> Result<Option<Request>, StoreError> {
+    async fn last_asked(
+        &self,
+        tx: &mut Tx,
+        pairs: &[Pair],
+    ) -> Result<Option<(Request, Speaker)>, StoreError> {
         let Some(first) = pairs.first() else {
             return Ok(None);
         };
@@ -118,12 +122,17 @@ impl Inner {
             .row(LAST_ASKED, &[Value::Bytes(&hash), Value::Set(&keys)])
             .await?;
         let Some(row) = row else { return Ok(None) };
-        row::readable(row.id("id")?, row::request(&row, &self.keys))
+        let request = row::readable(row.id("id")?, row::request(&row, &self.keys))?;
+        let Some(request) = request else {
+            return Ok(None);
+        };
+        let speaker = self.speaker(&row, request.desk)?;
+        Ok(Some((request, speaker)))
     }
 
     async fn hear(&self, wish: &Wish) -> Result<Option<Replied>, StoreError> {
         let mut tx = self.database.begin().await?;
-        let asked = self.last_asked(&mut tx, &wish.pairs).await?;
+        let (asked, desk) = self.last_asked(&mut tx, &wish.pairs).await?.unzip();
         let effect = match wish.understood {
             Understood::Stop => {
                 let first = self.hold_between(&mut tx, wish, asked.as_ref()).await?;
@@ -147,12 +156,13 @@ impl Inner {
             None if wish.understood == Understood::Help => Effect::Helped,
             None => Effect::Nothing,
         };
-        Ok(asked.map(|request| Replied {
+        Ok(asked.zip(desk).map(|(request, desk)| Replied {
             request,
             repeated: effect == Effect::Nothing,
             effect,
             rating: None,
             unclear_before: false,
+            desk,
         }))
     }
 

@@ -45,7 +45,8 @@ pub(super) enum Written {
 }
 
 impl Inner {
-    /// Applies the writes of one transaction. All came at the same time, so any order is right: the triggers go first, together.
+    /// Applies the writes of one transaction. All came at the same time, so any order is right: the triggers go first, together, then
+    /// replies.
     pub(super) async fn apply_all(
         &self,
         tx: &mut Tx,
@@ -79,6 +80,7 @@ impl Inner {
                 all[*at] = accepted.map(Written::Accepted);
             }
         }
+        self.take_replies(tx, writes, &mut all).await?;
         let mut written = Vec::with_capacity(writes.len());
         for (write, done) in writes.iter().zip(all) {
             written.push(match done {

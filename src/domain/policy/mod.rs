@@ -10,6 +10,7 @@ use super::time::Timestamp;
 
 mod case;
 mod country;
+mod plans;
 mod quiet;
 mod replay;
 mod rules;

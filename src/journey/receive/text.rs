@@ -2,7 +2,6 @@
 
 use crate::channel::{reading, wording};
 use crate::domain::contact::Address;
-use crate::domain::desk::Desk;
 use crate::domain::rating::Grade;
 use crate::domain::reply::{Effect, Reply, ReplyKind, Understood};
 use crate::domain::request::{Channel, State};
@@ -43,8 +42,7 @@ impl Journey {
         let Some(replied) = self.take_text(provider, text).await? else {
             return Ok(Answer::Silence);
         };
-        let desk = self.desk_of(&replied.request).await?;
-        let back = text_back(provider, text.body, &replied, &desk);
+        let back = text_back(provider, text.body, &replied);
         Ok(back.map_or(Answer::Silence, Answer::Text))
     }
 
@@ -101,17 +99,12 @@ impl Journey {
 }
 
 /// The text message back, if any. One confirmation of STOP in all: where the provider confirms, we say nothing.
-fn text_back(
-    provider: &dyn Provider,
-    body: &str,
-    replied: &Replied,
-    desk: &Desk,
-) -> Option<String> {
+fn text_back(provider: &dyn Provider, body: &str, replied: &Replied) -> Option<String> {
     if replied.repeated {
         return None;
     }
-    let words = wording::for_request(&replied.request, &desk.settings);
-    let named = |text: &str| wording::fill(text, &[("desk", &desk.name)]);
+    let words = wording::for_request(&replied.request, &replied.desk.settings);
+    let named = |text: &str| wording::fill(text, &[("desk", &replied.desk.name)]);
     let by_us = !provider.answers_itself(body);
     match &replied.effect {
         Effect::Rated(score, comment) if comment.is_empty() => {

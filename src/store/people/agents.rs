@@ -108,7 +108,7 @@ impl Inner {
                 owned(&values)
             })
             .collect();
-        tx.insert_all(ADD, &sums).await?;
+        tx.insert_all(ADD, sums).await?;
         walk = Walk {
             reached: last.to_be_bytes().to_vec(),
             ..walk

@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 use crate::store::StoreError;
 use crate::store::dialect::{Sql, Value};
-use crate::store::reply::OPT_OUT;
+use crate::store::record::OPT_OUT;
 use crate::store::sql::Inner;
 use crate::store::tx::Tx;
 
