@@ -6,7 +6,7 @@
 //!
 //! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `claim`, `carry`, `sends`, `sent`, `settle`, `look`, `reply`, `end` (the
 //! steps), `lock` and `record` (what steps share), `past`, `again`, `rulings` and `watch` (what the rules need), `seal` and `people`
-//! (what is known about a person), `sums`, `rollup` and `summary` (what it adds up to), `outbox`, `told`, `subscriptions` and `tries`
+//! (what is known about a person), `sums`, `known`, `rollup` and `summary` (what it adds up to), `outbox`, `told`, `subscriptions` and `tries`
 //! (how results leave), `duty`, `invariants`, then `dialect`, `tx`, `bulk`, `commit`, and what may fail under them: `server`,
 //! `file`, `shared`. Only this folder knows SQL.
 
@@ -47,6 +47,7 @@ mod held;
 mod invariants;
 mod kept;
 mod keyring;
+mod known;
 mod lock;
 mod look;
 mod opened;

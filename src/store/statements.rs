@@ -31,6 +31,7 @@ impl SqlStore {
             super::kept::STATEMENTS,
             super::reply::STATEMENTS,
             super::sums::STATEMENTS,
+            super::known::STATEMENTS,
             super::views::STATEMENTS,
             super::held::STATEMENTS,
             super::tapped::STATEMENTS,
