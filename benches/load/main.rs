@@ -20,12 +20,15 @@ use floor::Role;
 use report::{Samples, with_unit};
 
 mod client;
+mod curve;
 mod floor;
+mod kills;
 mod process;
 mod report;
 mod results;
 mod rounds;
 mod seed;
+mod sending;
 mod single;
 mod stage;
 mod work;
@@ -42,8 +45,11 @@ enum Part {
     Scrape,
     /// A provider that takes 50 ms.
     Sending,
-    /// Databases with 0.1 and 1 million ended requests.
-    Age,
+    /// Replies at 256 connections while the service is killed, 20 times on each database.
+    Kills,
+    /// Databases with 0.1 and 1 million ended requests; with --large also 10 million.
+    #[value(alias = "age")]
+    Curve,
     /// Questions about a month with 10 thousand to 1 million answers, and exports of it; only if it is named.
     Results,
 }
@@ -51,7 +57,7 @@ enum Part {
 #[derive(Debug, Parser)]
 #[command(about = "Load on the release build, beside servers that do nothing but HTTP")]
 struct Arguments {
-    /// One round of 2 seconds a run, and no old databases
+    /// One round of 2 seconds a run, two kills, and no old databases
     #[arg(long)]
     quick: bool,
     /// Rounds
@@ -66,7 +72,7 @@ struct Arguments {
     /// Only this part; may be given several times
     #[arg(long)]
     part: Vec<Part>,
-    /// Also 10 million ended requests
+    /// Also 10 million ended requests: takes half an hour, and 25 GB of disk for each database
     #[arg(long)]
     large: bool,
     /// Answers in the month of the part `results`; may be given several times
@@ -126,7 +132,7 @@ impl stage::Setting {
     pub(crate) fn usual() -> Result<Self, Fault> {
         let provider = process::free_address()?;
         Ok(Self {
-            batch: 128,
+            batch: 512,
             provider,
             in_flight: 16,
         })
@@ -170,7 +176,7 @@ async fn client(arguments: Arguments) -> Result<(), Fault> {
     samples.add("fsync", process::fsync_ms(&bench.folder)?);
     let wanted = |part| {
         if arguments.part.is_empty() {
-            part != Part::Results && (part != Part::Age || !bench.quick)
+            part != Part::Results && (part != Part::Curve || !bench.quick)
         } else {
             arguments.part.contains(&part)
         }
@@ -182,10 +188,13 @@ async fn client(arguments: Arguments) -> Result<(), Fault> {
         single::scrape_and_start(&bench, &mut samples).await?;
     }
     if wanted(Part::Sending) {
-        single::sending(&bench, &mut samples).await?;
+        sending::sending(&bench, &mut samples).await?;
     }
-    if wanted(Part::Age) {
-        single::age(&bench, &mut samples).await?;
+    if wanted(Part::Kills) {
+        kills::kills(&bench, &mut samples).await?;
+    }
+    if wanted(Part::Curve) {
+        curve::curve(&bench, &mut samples).await?;
     }
     if wanted(Part::Results) {
         results::results(&bench, &mut samples).await?;

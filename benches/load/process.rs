@@ -87,6 +87,14 @@ impl Server {
         self.child.id()
     }
 
+    /// Kills it, as a power failure or the kernel would: nothing of it runs any more.
+    pub(crate) fn kill(&self) -> Result<(), Fault> {
+        Command::new("kill")
+            .args(["-KILL", &self.pid().to_string()])
+            .status()?;
+        Ok(())
+    }
+
     /// Asks it to stop and waits until it has.
     pub(crate) async fn stop(mut self) -> Result<(), Fault> {
         let pid = self.pid().to_string();

@@ -42,6 +42,7 @@ struct Measured {
 pub(crate) async fn all(bench: &Bench, samples: &mut Samples) -> Result<(), Fault> {
     for round in 1..=bench.rounds {
         eprintln!("round {round} of {}", bench.rounds);
+        samples.add("fsync", process::fsync_ms(&bench.folder)?);
         one(bench, samples).await?;
     }
     Ok(())
@@ -73,9 +74,13 @@ async fn one(bench: &Bench, samples: &mut Samples) -> Result<(), Fault> {
     for subject in &mut singles {
         let work = Work::Triggers(Triggers::new(&subject.stage.key, bench.seed()), u64::MAX);
         let name = subject.name;
-        let measured = measure(bench, samples, &subject.server, None, 64, work).await?;
+        let (server, postmaster) = (&subject.server, subject.stage.postmaster);
+        eprintln!("  {name}, one commit each, 64 connections");
+        let measured = measure(bench, samples, server, postmaster, 64, work).await?;
+        subject.stage.settle().await?;
         let usual = samples.last(&format!("{name}.trigger.64.rate"));
         samples.add(format!("{name}.single.rate"), measured.run.rate());
+        samples.add(format!("{name}.single.cpu"), measured.cpu);
         samples.add(format!("{name}.one.rate"), usual);
         samples.add(format!("{name}.one.ratio"), usual / measured.run.rate());
     }
@@ -129,18 +134,19 @@ async fn triggers(
     connections: usize,
 ) -> Result<(), Fault> {
     let work = Work::Triggers(Triggers::new("bare", bench.seed()), u64::MAX);
-    let bare = measure(bench, samples, floor, None, connections, work).await?;
-    samples.add(format!("floor.{connections}.rate"), bare.run.rate());
-    samples.add(format!("floor.{connections}.cpu"), bare.cpu);
+    let mut bare = measure(bench, samples, floor, None, connections, work).await?;
+    note_floor(samples, &connections.to_string(), &mut bare);
     for subject in subjects {
         let before = stored(&subject.stage, "requests").await?;
         let work = Work::Triggers(Triggers::new(&subject.stage.key, bench.seed()), u64::MAX);
         let (server, postmaster) = (&subject.server, subject.stage.postmaster);
+        eprintln!("  {}, triggers, {connections} connections", subject.name);
         let mut measured = measure(bench, samples, server, postmaster, connections, work).await?;
         let after = stored(&subject.stage, "requests").await?;
         let name = format!("{}.trigger.{connections}", subject.name);
         note(samples, &name, &mut measured, &bare, before, after);
         subject.asked.extend(measured.work.asked());
+        subject.stage.settle().await?;
     }
     Ok(())
 }
@@ -153,8 +159,8 @@ async fn closed_replies(
 ) -> Result<(), Fault> {
     let anybody: Vec<u64> = (2_000_000_000..).take(PREPARED_MAX).collect();
     let work = Work::Prepared(replies(&anybody, bench.seed()));
-    let bare = measure(bench, samples, floor, None, 64, work).await?;
-    samples.add("floor.reply.rate", bare.run.rate());
+    let mut bare = measure(bench, samples, floor, None, 64, work).await?;
+    note_floor(samples, "reply", &mut bare);
     for subject in subjects {
         // A slow machine may have stored fewer requests than the replies need.
         let needed = 2 * bench.open_replies(OPEN_RATE);
@@ -165,6 +171,8 @@ async fn closed_replies(
         check(samples, &run)?;
         subject.asked.extend(work.asked());
         subject.stage.mark_sent().await?;
+        subject.stage.settle().await?;
+        eprintln!("  {}, replies, 64 connections", subject.name);
         let before = stored(&subject.stage, "ratings").await?;
         // The last ones are left for the open loop.
         let most = subject
@@ -178,6 +186,7 @@ async fn closed_replies(
         let after = stored(&subject.stage, "ratings").await?;
         let name = format!("{}.reply", subject.name);
         note(samples, &name, &mut measured, &bare, before, after);
+        subject.stage.settle().await?;
     }
     Ok(())
 }
@@ -191,12 +200,16 @@ async fn open_replies(
     let anybody: Vec<u64> = (2_000_000_000..)
         .take(bench.open_replies(OPEN_RATE))
         .collect();
-    let bare = open(bench, samples, floor.address, &anybody).await?;
+    let [p50, bare] = open(bench, samples, floor.address, &anybody).await?;
+    samples.add("floor.open.p50", p50);
     samples.add("floor.open.p99", bare);
     for subject in subjects {
-        let p99 = open(bench, samples, subject.server.address, &subject.asked).await?;
+        eprintln!("  {}, replies, {OPEN_RATE}/s", subject.name);
+        let [p50, p99] = open(bench, samples, subject.server.address, &subject.asked).await?;
+        samples.add(format!("{}.open.p50", subject.name), p50);
         samples.add(format!("{}.open.p99", subject.name), p99);
         samples.add(format!("{}.open.over", subject.name), p99 - bare);
+        subject.stage.settle().await?;
     }
     Ok(())
 }
@@ -206,11 +219,11 @@ async fn open(
     samples: &mut Samples,
     to: SocketAddr,
     from: &[u64],
-) -> Result<f64, Fault> {
+) -> Result<[f64; 2], Fault> {
     let work = Work::Prepared(replies(from, bench.seed()));
     let (mut run, _) = client::open(to, 64, OPEN_RATE, bench.time, work).await?;
     check(samples, &run)?;
-    Ok(run.wait_ms(0.99))
+    Ok([0.5, 0.99].map(|share| run.wait_ms(share)))
 }
 
 /// The rows of the table that one operation adds one row to, and of all tables together.
@@ -218,6 +231,13 @@ async fn stored(stage: &Stage, table: &str) -> Result<[f64; 2], Fault> {
     let sql = format!("select count(*) from {table}");
     let (one, all) = (stage.number(sql).await?, stage.rows().await?);
     Ok([one, all].map(|count| float(u64::try_from(count).unwrap_or_default())))
+}
+
+fn note_floor(samples: &mut Samples, name: &str, bare: &mut Measured) {
+    samples.add(format!("floor.{name}.rate"), bare.run.rate());
+    samples.add(format!("floor.{name}.cpu"), bare.cpu);
+    samples.add(format!("floor.{name}.p50"), bare.run.wait_ms(0.5));
+    samples.add(format!("floor.{name}.p99"), bare.run.wait_ms(0.99));
 }
 
 fn note(
@@ -237,6 +257,7 @@ fn note(
         format!("{name}.ratio"),
         measured.run.rate() / bare.run.rate(),
     );
+    samples.add(format!("{name}.p50"), measured.run.wait_ms(0.5));
     samples.add(format!("{name}.p99"), measured.run.wait_ms(0.99));
     samples.add(format!("{name}.cpu"), measured.cpu);
     samples.add(format!("{name}.cpu.database"), measured.cpu_database);

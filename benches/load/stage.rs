@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
@@ -212,6 +213,35 @@ impl Stage {
         let sql = "update requests set state = 'sent', sent_at = created_at, delivery = 'accepted', attempts = 1 \
                    where state = 'scheduled'";
         self.execute(sql.to_owned()).await
+    }
+
+    /// Waits until the service has done what follows from what was sent to it: events get their places and are folded. Otherwise it
+    /// would do so while the next one is measured. Gives up after half a minute, and says so.
+    pub(crate) async fn settle(&self) -> Result<(), Fault> {
+        let since = Instant::now();
+        loop {
+            let pending = "select (select count(*) from events where folded = 0) + (select count(*) from events where seq = 0)";
+            let left = self.number(pending.to_owned()).await?;
+            if left == 0 {
+                return Ok(());
+            }
+            if since.elapsed() > Duration::from_secs(30) {
+                eprintln!("  {left} events still wait for their places or their sums");
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// The size of the database, in MB.
+    pub(crate) async fn size_mb(&self) -> Result<f64, Fault> {
+        let sql = if self.is_sqlite() {
+            "select page_count * page_size from pragma_page_count(), pragma_page_size()"
+        } else {
+            "select pg_database_size(current_database())"
+        };
+        let bytes = u64::try_from(self.number(sql.to_owned()).await?)?;
+        Ok(super::client::float(bytes) / 1e6)
     }
 
     /// Makes stored requests due.

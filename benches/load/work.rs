@@ -110,6 +110,20 @@ impl Triggers {
     }
 }
 
+/// So many look-ups of ended requests, of which so many are stored (see `seed::ended`).
+pub(crate) fn lookups(key: &str, stored: usize, count: usize, seed: u64) -> Vec<Vec<u8>> {
+    let mut random = Random(seed | 1);
+    let mut lookup = || {
+        let n = random.next() % u64::try_from(stored.max(1)).unwrap_or(1);
+        let id = format!("{:012x}70008{n:015x}", 1_600_000_000_000 + n);
+        format!(
+            "GET /v1/requests/req_{id} HTTP/1.1\r\nhost: bench.example\r\nauthorization: Bearer {key}\r\n\r\n"
+        )
+        .into_bytes()
+    };
+    (0..count).map(|_| lookup()).collect()
+}
+
 /// Signed texts with a score, from each of these numbers.
 pub(crate) fn replies(from: &[u64], seed: u64) -> Vec<Vec<u8>> {
     let mut random = Random(seed | 1);

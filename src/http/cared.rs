@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::proto::MetricFamily;
 
-use super::totals::{Histograms, Labels, counters, gauges, histogram, placed};
+use super::totals::{Histograms, Labels, by_place, counters, gauges, histogram};
 use crate::domain::event::EventKind;
 use crate::domain::follow_up::FollowUpState;
 use crate::domain::statistics::{ANSWER_SECONDS, Total};
@@ -19,13 +19,7 @@ pub(super) fn families(
     totals: &[Total],
     unclosed: &[(String, FollowUpState, i64)],
 ) -> Vec<MetricFamily> {
-    // Totals come in the order of their first event, so who has a series keeps it.
-    let (mut seen, mut own) = (BTreeSet::new(), Vec::new());
-    for total in totals {
-        if own.len() < DESKS_MAX && seen.insert(&total.desk) {
-            own.push(&total.desk);
-        }
-    }
+    let own = own_desks(totals);
     let label = |desk: &String| {
         if own.contains(&desk) {
             desk.clone()
@@ -85,10 +79,12 @@ pub(super) fn families(
         let labels = vec![("desk", label(desk)), ("state", state.as_str().to_owned())];
         *open.entry(labels).or_default() += count;
     }
-    let mut low: BTreeMap<Labels, i64> = BTreeMap::new();
-    for (total, place) in placed(totals) {
-        let is_low = total.kind == EventKind::RatingLow;
-        *low.entry(place).or_default() += if is_low { total.count } else { 0 };
+    let mut low: Vec<(Labels, i64)> = Vec::new();
+    for (place, totals) in by_place(totals) {
+        let totals = totals
+            .iter()
+            .filter(|total| total.kind == EventKind::RatingLow);
+        low.push((place.labels(), totals.map(|total| total.count).sum()));
     }
     let mut families = vec![
         counters(
@@ -109,6 +105,28 @@ pub(super) fn families(
     ];
     families.retain(|family| !family.get_metric().is_empty());
     families
+}
+
+/// The desks with series of their own: those whose first event was earlier, so who has a series keeps it.
+fn own_desks(totals: &[Total]) -> BTreeSet<&String> {
+    let mut first: Vec<(i64, &String)> = Vec::new();
+    let mut seen: BTreeMap<&String, usize> = BTreeMap::new();
+    let mut last: Option<(&String, usize)> = None;
+    for total in totals {
+        // Those of one desk come one after the other, as a rule.
+        let at = match last {
+            Some((desk, at)) if *desk == total.desk => at,
+            Some(_) | None => *seen.entry(&total.desk).or_insert(first.len()),
+        };
+        last = Some((&total.desk, at));
+        match first.get_mut(at) {
+            Some((first_at, _)) => *first_at = total.first_at.min(*first_at),
+            None => first.push((total.first_at, &total.desk)),
+        }
+    }
+    first.sort_by_key(|(first_at, _)| *first_at);
+    let own = first.into_iter().take(DESKS_MAX);
+    own.map(|(_, desk)| desk).collect()
 }
 
 #[cfg(test)]

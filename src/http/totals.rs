@@ -28,67 +28,95 @@ const SHARED_MAX: usize = 20;
 const OTHER: &str = "_other";
 
 pub(super) type Labels = Vec<(&'static str, String)>;
-/// Counts by bucket and the sum in milliseconds, by labels.
-pub(super) type Histograms = BTreeMap<Labels, ([i64; ANSWER_SECONDS.len() + 1], i64)>;
+/// Counts by bucket, and the sum in milliseconds.
+pub(super) type Sums = ([i64; ANSWER_SECONDS.len() + 1], i64);
+/// The same by labels.
+pub(super) type Histograms = BTreeMap<Labels, Sums>;
+
+const NO_ANSWERS: Sums = ([0; ANSWER_SECONDS.len() + 1], 0);
 
 /// The families of everything that is counted.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one row a family; the match is written out so that a new kind is thought about"
+)]
 pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
-    let mut requests: BTreeMap<Labels, i64> = BTreeMap::new();
-    let mut ratings: BTreeMap<Labels, i64> = BTreeMap::new();
-    let mut changes: BTreeMap<Labels, i64> = BTreeMap::new();
+    let mut requests: Vec<(Labels, i64)> = Vec::new();
+    let mut ratings: Vec<(Labels, i64)> = Vec::new();
+    let mut changes: Vec<(Labels, i64)> = Vec::new();
     let mut opt_outs: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut unrecognized: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut lost: BTreeMap<Labels, i64> = BTreeMap::new();
-    let mut answers: Histograms = BTreeMap::new();
+    let mut answers: Vec<(Labels, Sums)> = Vec::new();
     everywhere(totals, &mut opt_outs);
-    let placed = placed(totals);
-    for (total, base) in &placed {
-        let (short, base) = (desk_and_channel(base), base.clone());
-        for labels in entered(total, &base) {
-            *requests.entry(labels).or_default() += total.count;
-        }
-        lost.entry(short.clone()).or_default();
+    let placed = by_place(totals);
+    for (place, totals) in &placed {
+        let (short, base) = (place.short(), place.labels());
+        let mut entered: BTreeMap<(&str, &str), i64> = BTreeMap::new();
         // All five from the start: a counter that first appears as 1 has no increase that Prometheus could see.
-        for score in ["1", "2", "3", "4", "5"] {
-            ratings.entry(with(&base, &[("score", score)])).or_default();
-        }
-        match total.kind {
-            EventKind::RatingCreated => {
-                let score = total
-                    .score
-                    .map_or_else(String::new, |score| score.get().to_string());
-                *ratings
-                    .entry(with(&base, &[("score", &score)]))
-                    .or_default() += total.count;
-                let (buckets, sum) = answers.entry(base).or_default();
-                if let Some(bucket) = total.bucket.and_then(|bucket| buckets.get_mut(bucket)) {
-                    *bucket += total.count;
-                }
-                *sum += total.elapsed_ms;
+        let mut scores = [0; 5];
+        let mut answered = None;
+        let [mut corrected, mut left, mut unread] = [None; 3];
+        let mut given_up = 0;
+        for total in totals {
+            for (state, reason) in states(total) {
+                *entered.entry((state, reason)).or_default() += total.count;
             }
-            EventKind::RatingChanged => *changes.entry(base).or_default() += total.count,
-            EventKind::ContactOptedOut => *opt_outs.entry(short).or_default() += total.count,
-            EventKind::ReplyUnrecognized => *unrecognized.entry(short).or_default() += total.count,
-            EventKind::DeliveryLost => *lost.entry(short).or_default() += total.count,
-            EventKind::RequestScheduled
-            | EventKind::RequestSuppressed
-            | EventKind::RequestSent
-            | EventKind::RequestDelivered
-            | EventKind::RequestReached
-            | EventKind::RequestExpired
-            | EventKind::RequestFailed
-            | EventKind::RequestCancelled
-            | EventKind::RatingCommented
-            // Counted in the files beside this one.
-            | EventKind::RatingAuto
-            | EventKind::RatingSuspect
-            | EventKind::RatingExcluded
-            | EventKind::RatingRestored
-            | EventKind::RatingLow
-            | EventKind::FollowUpTaken
-            | EventKind::FollowUpTold
-            | EventKind::FollowUpClosed
-            | EventKind::ContactOptedIn => {}
+            match total.kind {
+                EventKind::RatingCreated => {
+                    let score = total.score.map_or(0, |score| usize::from(score.get()));
+                    if let Some(count) = scores.get_mut(score.wrapping_sub(1)) {
+                        *count += total.count;
+                    }
+                    let (buckets, sum) = answered.get_or_insert(NO_ANSWERS);
+                    if let Some(bucket) = total.bucket.and_then(|bucket| buckets.get_mut(bucket)) {
+                        *bucket += total.count;
+                    }
+                    *sum += total.elapsed_ms;
+                }
+                EventKind::RatingChanged => *corrected.get_or_insert(0) += total.count,
+                EventKind::ContactOptedOut => *left.get_or_insert(0) += total.count,
+                EventKind::ReplyUnrecognized => *unread.get_or_insert(0) += total.count,
+                EventKind::DeliveryLost => given_up += total.count,
+                EventKind::RequestScheduled
+                | EventKind::RequestSuppressed
+                | EventKind::RequestSent
+                | EventKind::RequestDelivered
+                | EventKind::RequestReached
+                | EventKind::RequestExpired
+                | EventKind::RequestFailed
+                | EventKind::RequestCancelled
+                | EventKind::RatingCommented
+                // Counted in the files beside this one.
+                | EventKind::RatingAuto
+                | EventKind::RatingSuspect
+                | EventKind::RatingExcluded
+                | EventKind::RatingRestored
+                | EventKind::RatingLow
+                | EventKind::FollowUpTaken
+                | EventKind::FollowUpTold
+                | EventKind::FollowUpClosed
+                | EventKind::ContactOptedIn => {}
+            }
+        }
+        for ((state, reason), count) in entered {
+            requests.push((with(&base, &[("state", state), ("reason", reason)]), count));
+        }
+        for (score, count) in ["1", "2", "3", "4", "5"].into_iter().zip(scores) {
+            ratings.push((with(&base, &[("score", score)]), count));
+        }
+        *lost.entry(short.clone()).or_default() += given_up;
+        if let Some(count) = left {
+            *opt_outs.entry(short.clone()).or_default() += count;
+        }
+        if let Some(count) = unread {
+            *unrecognized.entry(short).or_default() += count;
+        }
+        if let Some(count) = corrected {
+            changes.push((base.clone(), count));
+        }
+        if let Some(sums) = answered {
+            answers.push((base, sums));
         }
     }
     let mut families = vec![
@@ -144,31 +172,8 @@ fn everywhere(totals: &[Total], opt_outs: &mut BTreeMap<Labels, i64>) {
     }
 }
 
-/// What happened at a place, with the labels of desk, channel and touchpoint.
-pub(super) fn placed(totals: &[Total]) -> Vec<(&Total, Labels)> {
-    let mut places = Places::default();
-    let somewhere = totals.iter().filter(|total| total.channel != EVERY_CHANNEL);
-    somewhere
-        .map(|total| {
-            let (desk, touchpoint) = places.of(total);
-            let channel = total.channel.as_str().to_owned();
-            let labels = vec![
-                ("desk", desk),
-                ("channel", channel),
-                ("touchpoint", touchpoint),
-            ];
-            (total, labels)
-        })
-        .collect()
-}
-
-/// The labels of a place without its touchpoint.
-fn desk_and_channel(place: &Labels) -> Labels {
-    place.iter().take(2).cloned().collect()
-}
-
-/// The labels of every state that was entered.
-fn entered(total: &Total, base: &Labels) -> impl Iterator<Item = Labels> {
+/// The states that were entered, with the reason of those that were not asked.
+fn states(total: &Total) -> impl Iterator<Item = (&'static str, &'static str)> {
     let states = State::ALL
         .into_iter()
         .filter(|state| total.entered & state.bit() != 0);
@@ -177,33 +182,79 @@ fn entered(total: &Total, base: &Labels) -> impl Iterator<Item = Labels> {
             .reason
             .filter(|_| state == State::Suppressed)
             .map_or("", |reason| reason.as_str());
-        with(base, &[("state", state.as_str()), ("reason", reason)])
+        (state.as_str(), reason)
     })
 }
 
-/// Which places have series of their own. Totals come in the order of their first event, so this is stable.
-#[derive(Default)]
-struct Places {
-    own: BTreeSet<(String, String, String)>,
-    shared: BTreeSet<(String, String)>,
+/// Where something is counted: a desk's touchpoint in a channel, or what shares its series with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place<'a> {
+    desk: &'a str,
+    channel: &'a str,
+    touchpoint: &'a str,
 }
 
-impl Places {
-    /// The labels of desk and touchpoint.
-    fn of(&mut self, total: &Total) -> (String, String) {
-        let (desk, channel) = (total.desk.clone(), total.channel.as_str().to_owned());
-        let place = (desk.clone(), channel.clone(), total.touchpoint.clone());
-        if self.own.contains(&place) || self.own.len() < PLACES_MAX {
-            self.own.insert(place);
-            return (desk, total.touchpoint.clone());
-        }
-        let share = (desk.clone(), channel);
-        if self.shared.contains(&share) || self.shared.len() < SHARED_MAX {
-            self.shared.insert(share);
-            return (desk, OTHER.to_owned());
-        }
-        (OTHER.to_owned(), OTHER.to_owned())
+impl Place<'_> {
+    /// Its labels.
+    pub(super) fn labels(&self) -> Labels {
+        let mut labels = self.short();
+        labels.push(("touchpoint", self.touchpoint.to_owned()));
+        labels
     }
+
+    /// Desk and channel alone.
+    pub(super) fn short(&self) -> Labels {
+        vec![
+            ("desk", self.desk.to_owned()),
+            ("channel", self.channel.to_owned()),
+        ]
+    }
+}
+
+/// Totals by the place whose series they belong to, but for what happened at no place. The places of the first events have series of their own, so this is stable: who
+/// has one keeps it.
+pub(super) fn by_place(totals: &[Total]) -> BTreeMap<Place<'_>, Vec<&Total>> {
+    let mut found: BTreeMap<Place<'_>, usize> = BTreeMap::new();
+    let mut places: Vec<(i64, Place<'_>, Vec<&Total>)> = Vec::new();
+    let mut last = None;
+    for total in totals.iter().filter(|total| total.channel != EVERY_CHANNEL) {
+        let place = Place {
+            desk: &total.desk,
+            channel: total.channel.as_str(),
+            touchpoint: &total.touchpoint,
+        };
+        // Those of one place come one after the other, as a rule.
+        let at = match last {
+            Some((known, at)) if known == place => at,
+            Some(_) | None => *found.entry(place).or_insert(places.len()),
+        };
+        last = Some((place, at));
+        match places.get_mut(at) {
+            Some((first, _, of_place)) => {
+                *first = total.first_at.min(*first);
+                of_place.push(total);
+            }
+            None => places.push((total.first_at, place, vec![total])),
+        }
+    }
+    places.sort_by_key(|(first, ..)| *first);
+    let (mut own, mut shared) = (0, BTreeSet::new());
+    let mut by_label: BTreeMap<Place<'_>, Vec<&Total>> = BTreeMap::new();
+    for (_, mut place, of_place) in places {
+        if own < PLACES_MAX {
+            own += 1;
+        } else {
+            place.touchpoint = OTHER;
+            let share = (place.desk, place.channel);
+            if shared.contains(&share) || shared.len() < SHARED_MAX {
+                shared.insert(share);
+            } else {
+                place.desk = OTHER;
+            }
+        }
+        by_label.entry(place).or_default().extend(of_place);
+    }
+    by_label
 }
 
 fn with(base: &Labels, more: &[(&'static str, &str)]) -> Labels {
@@ -235,7 +286,11 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> Met
     family
 }
 
-pub(super) fn counters(name: &str, help: &str, values: BTreeMap<Labels, i64>) -> MetricFamily {
+pub(super) fn counters(
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels, i64)>,
+) -> MetricFamily {
     let metrics = values.into_iter().map(|(labels, value)| {
         let mut counter = Counter::default();
         counter.set_value(float(value));
@@ -252,11 +307,15 @@ fn epoch(since_ms: i64) -> MetricFamily {
     gauges(
         "onefive_totals_epoch_seconds",
         "Since when the totals count: when the database was made, or last put back from a copy.",
-        since.collect(),
+        since,
     )
 }
 
-pub(super) fn gauges(name: &str, help: &str, values: BTreeMap<Labels, i64>) -> MetricFamily {
+pub(super) fn gauges(
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels, i64)>,
+) -> MetricFamily {
     let metrics = values.into_iter().map(|(labels, value)| {
         let mut gauge = Gauge::default();
         gauge.set_value(float(value));
@@ -267,7 +326,11 @@ pub(super) fn gauges(name: &str, help: &str, values: BTreeMap<Labels, i64>) -> M
     family(name, help, MetricType::GAUGE, metrics.collect())
 }
 
-pub(super) fn histogram(name: &str, help: &str, values: Histograms) -> MetricFamily {
+pub(super) fn histogram(
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels, Sums)>,
+) -> MetricFamily {
     let metrics = values.into_iter().map(|(labels, (counts, sum_ms))| {
         let mut below = 0;
         let buckets = ANSWER_SECONDS.iter().zip(counts).map(|(bound, count)| {
@@ -312,7 +375,7 @@ fn carried(backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
         gauges(
             "onefive_deliveries",
             "Requests being carried, by state.",
-            counts.collect(),
+            counts,
         ),
         family(
             "onefive_delivery_queue_seconds",

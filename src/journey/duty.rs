@@ -44,6 +44,8 @@ pub enum Duty {
 const GRACE: Duration = Duration::from_secs(10);
 /// The pause between two rounds when there is more to do, and the longest after a round that failed.
 const SOON: Duration = Duration::from_millis(20);
+/// A pause is at least so many times as long as the round before it.
+const GIVES_WAY: u32 = 2;
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// What the metric shows of an invariant that could not be asked.
@@ -153,6 +155,7 @@ impl Journey {
                 None => self.hold(duty).await.map(|lease| Some((lease?, since))),
             };
             held = leased.as_ref().copied().unwrap_or(None);
+            let begun = Instant::now();
             let done = match leased {
                 Ok(Some((lease, _))) => self.round(duty, lease).await,
                 Ok(None) => {
@@ -162,7 +165,8 @@ impl Journey {
                 Err(error) => Err(error),
             };
             let pause = match done {
-                Ok(true) => SOON,
+                // What nobody waits for gives way: the longer a round had to wait for the database, the longer the pause after it.
+                Ok(true) => SOON.max(begun.elapsed() * GIVES_WAY).min(AGAIN),
                 Ok(false) => duty.every(),
                 Err(error) => {
                     self.store_failed(&error);

@@ -5,6 +5,7 @@
 //! sends once ([`HttpLine::send`]): no retry, no redirect, and a failure says whether a byte may have left ([`SendError`]).
 //! Providers that speak HTTP call it; it knows nothing of their formats.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ struct Shared {
     host: HeaderValue,
     limits: Limits,
     connector: HttpsConnector<HttpConnector>,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<VecDeque<Idle>>,
     tasks: TaskTracker,
 }
 
@@ -202,18 +203,25 @@ impl Lines {
 }
 
 impl Shared {
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, VecDeque<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection used last, so that surplus ones grow old; old and closed ones are dropped on the way.
+    /// The connection used last, so that surplus ones grow old. They lie in the order in which they were kept, so the old ones are at
+    /// the beginning; one of them that was closed meanwhile is dropped when it is its turn or its time.
     fn take_idle(&self) -> Option<Idle> {
         let now = Instant::now();
         let mut idle = self.idle();
-        idle.retain(|kept| {
-            !kept.sender.is_closed() && now.duration_since(kept.since) < self.limits.idle_age
-        });
-        idle.pop()
+        let old = |kept: &Idle| now.duration_since(kept.since) >= self.limits.idle_age;
+        while idle.front().is_some_and(old) {
+            idle.pop_front();
+        }
+        while let Some(kept) = idle.pop_back() {
+            if !kept.sender.is_closed() {
+                return Some(kept);
+            }
+        }
+        None
     }
 }
 
@@ -255,7 +263,7 @@ impl HttpLine {
     fn keep(self) {
         let mut idle = self.shared.idle();
         if !self.sender.is_closed() && idle.len() < self.shared.limits.idle {
-            idle.push(Idle {
+            idle.push_back(Idle {
                 sender: self.sender,
                 gate: self.gate,
                 since: Instant::now(),

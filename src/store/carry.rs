@@ -1,24 +1,21 @@
-//! Carrying: claim, the point of no return, the report.
+//! Carrying: the point of no return and the report.
 //!
-//! Leases are measured on the database's clock, so that replicas whose clocks differ cannot hold one row together.
+//! Leases are measured on the database's clock, so that replicas whose clocks differ cannot hold one row together. What is plain of
+//! both goes through `sends` and `sent`, many at once; here each is looked at.
 
 use super::bulk::owned;
 use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::record::About;
-use super::row::{self, request_columns};
 use super::settle::Ended;
 use super::sql::Inner;
 use super::tx::Tx;
-use super::{Ceiling, Claim, Dispatch, Find, Permission, Report, Second, StoreError};
+use super::{Ceiling, Dispatch, Find, Permission, Report, Second, StoreError};
 use crate::domain::delivery::{AttemptState, DeliveryState, Evidence, Outcome};
 use crate::domain::event::EventKind;
 use crate::domain::policy::Suppression;
 use crate::domain::request::{Request, State};
 use crate::domain::time::Timestamp;
-
-/// A claim is held shortly: between it and the point of no return lies only the opening of the way to the provider.
-const CLAIM_LEASE_MS: i64 = 15_000;
 
 /// Milliseconds since the epoch, by the database.
 macro_rules! now {
@@ -29,40 +26,6 @@ macro_rules! now {
         "cast(extract(epoch from clock_timestamp()) * 1000 as bigint)"
     };
 }
-
-/// The condition on the state stands twice: without it in the outer update, concurrent claims take the same rows; `skip locked`
-/// is only speed. On PostgreSQL the choice is made once, in a materialized part: as a sub-select it may be run again for every
-/// row, each time skipping what it has locked itself, and the limit would be none. Without `skip locked` claims wait for each other,
-/// always in the same order. What belongs to a paused desk stays
-/// where it is.
-macro_rules! claim {
-    ($choice:literal) => {
-        Sql::each(
-            concat!(
-                "update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
-                now!(sqlite),
-                " + $2, fence = fence + 1 where (desk_id, id) in (select desk_id, id from requests where delivery = 'queued' \
-                 and next_at <= $3 and channel in (select value from json_each($5)) and desk_id not in (select id from desks where paused_at > 0) \
-                 order by next_at limit $4) \
-                 and delivery = 'queued' returning ",
-                request_columns!()
-            ),
-            concat!(
-                "with due as materialized (select desk_id, id from requests where delivery = 'queued' and next_at <= $3 \
-                 and channel = any($5::text[]) and desk_id not in (select d.id from desks d where d.paused_at > 0) order by ",
-                $choice,
-                ") update requests set delivery = 'claimed', lease_owner = $1, lease_until = ",
-                now!(postgres),
-                " + $2, fence = fence + 1 from due where requests.desk_id = due.desk_id and requests.id = due.id \
-                 and requests.delivery = 'queued' returning ",
-                request_columns!()
-            ),
-        )
-    };
-}
-
-const CLAIM: Sql = claim!("next_at limit $4 for update skip locked");
-const CLAIM_PLAINLY: Sql = claim!("next_at, desk_id, id limit $4");
 
 macro_rules! dispatch {
     ($now:expr) => {
@@ -87,49 +50,12 @@ const IN_DOUBT: Sql = Sql::both(
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
-    ("carry.claim", CLAIM),
-    ("carry.claim_plainly", CLAIM_PLAINLY),
     ("carry.dispatch", DISPATCH),
     ("carry.in_doubt", IN_DOUBT),
     ("carry.doubt_before", DOUBT_BEFORE),
 ];
 
 impl Inner {
-    pub(super) async fn claim_deliveries(
-        &self,
-        owner: &str,
-        channels: &[&str],
-        limit: i64,
-        now: Timestamp,
-    ) -> Result<Vec<Claim>, StoreError> {
-        let mut tx = self.database.begin().await?;
-        let values = [
-            Value::Text(owner),
-            Value::Int(self.lease_ms.min(CLAIM_LEASE_MS)),
-            Value::Int(now.as_millis()),
-            Value::Int(limit),
-            Value::Words(channels),
-        ];
-        let mut claims = Vec::new();
-        let claim = if self.skip_locked {
-            CLAIM
-        } else {
-            CLAIM_PLAINLY
-        };
-        for row in tx.rows(claim, &values).await? {
-            // One that cannot be read stays claimed until its lease ends.
-            let request = row::request(&row, &self.keys);
-            if let Some(request) = row::readable(row.id("id")?, request)? {
-                claims.push(Claim {
-                    fence: row.int("fence")?,
-                    request,
-                });
-            }
-        }
-        tx.commit().await?;
-        Ok(claims)
-    }
-
     /// The point of no return. Decides again first: much may have happened since the trigger.
     pub(super) async fn dispatch(
         &self,

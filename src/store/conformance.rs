@@ -60,6 +60,7 @@ mod replying;
 mod ruling;
 mod schema;
 mod sealed;
+mod sends;
 mod settling;
 mod stage;
 mod streams;

@@ -6,6 +6,7 @@ use super::dialect::{Sql, Value};
 use super::sql::Inner;
 use super::tx::Tx;
 use super::{Ceiling, Lease, StoreError};
+use crate::domain::id::DeskId;
 use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
 
@@ -149,11 +150,23 @@ impl Inner {
         tx: &mut Tx,
         request: &Request,
     ) -> Result<(), StoreError> {
-        let address = self.address_hash(request.contact.known_at());
-        let desk = [Value::Id(request.desk.uuid()), Value::Bytes(b"")];
-        let address = [Value::Id(uuid::Uuid::nil()), Value::Bytes(&address)];
+        let address = self.address_hash(&request.contact.known_at());
+        self.uncount(tx, request.desk, Some(&address)).await
+    }
+
+    /// The same, where only the desk may have been counted.
+    pub(super) async fn uncount(
+        &self,
+        tx: &mut Tx,
+        desk: DeskId,
+        address: Option<&[u8; 16]>,
+    ) -> Result<(), StoreError> {
+        let desk = [Value::Id(desk.uuid()), Value::Bytes(b"")];
         tx.execute(UNCOUNT, &desk).await?;
-        tx.execute(UNCOUNT, &address).await?;
+        if let Some(address) = address {
+            let address = [Value::Id(uuid::Uuid::nil()), Value::Bytes(address)];
+            tx.execute(UNCOUNT, &address).await?;
+        }
         Ok(())
     }
 

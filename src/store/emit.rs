@@ -108,7 +108,8 @@ impl Inner {
         push(tx, &event, &detail);
     }
 
-    fn event_id(&self, now: Timestamp) -> EventId {
+    /// The identifier of an event that happens now.
+    pub(super) fn event_id(&self, now: Timestamp) -> EventId {
         let made = self.made.fetch_add(1, Ordering::Relaxed);
         EventId::new(now, in_order(made, self.random()))
     }
@@ -141,7 +142,7 @@ impl Inner {
 }
 
 /// Inserts an event with the commit. The score before a correction stands where a first answer has its bucket.
-fn push(tx: &mut Tx, event: &Event, detail: &[u8]) {
+pub(super) fn push(tx: &mut Tx, event: &Event, detail: &[u8]) {
     let bucket = match (event.kind, event.before, event.elapsed_ms) {
         (EventKind::RatingChanged, before, _) => before.map_or(0, i64::from),
         (_, _, Some(elapsed)) => i64::try_from(answer_bucket(elapsed)).unwrap_or(-1),

@@ -4,9 +4,9 @@
 //! folder; "not found" is `None`. What a desk asks for names the desk. The doors that prove themselves by a secret (a key, a
 //! link, a callback, a signed message between two addresses) find it; the workers' and the operators' methods go over all desks.
 //!
-//! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `carry`, `settle`, `look`, `reply`, `end` (the
+//! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `claim`, `carry`, `sends`, `sent`, `settle`, `look`, `reply`, `end` (the
 //! steps), `lock` and `record` (what steps share), `past`, `again`, `rulings` and `watch` (what the rules need), `seal` and `people`
-//! (what is known about a person), `sums`, `rollup` and `summary` (what it adds up to), `outbox`, `told`, `subscriptions` and `tries`
+//! (what is known about a person), `sums`, `known`, `rollup` and `summary` (what it adds up to), `outbox`, `told`, `subscriptions` and `tries`
 //! (how results leave), `duty`, `invariants`, then `dialect`, `tx`, `bulk`, `commit`, and what may fail under them: `server`,
 //! `file`, `shared`. Only this folder knows SQL.
 
@@ -30,6 +30,7 @@ mod born;
 mod bulk;
 mod calls;
 mod carry;
+mod claim;
 mod comments;
 mod commit;
 #[cfg(test)]
@@ -47,6 +48,7 @@ mod held;
 mod invariants;
 mod kept;
 mod keyring;
+mod known;
 mod lock;
 mod look;
 mod opened;
@@ -64,6 +66,8 @@ mod rollup;
 mod row;
 mod rulings;
 mod seal;
+mod sends;
+mod sent;
 mod server;
 mod settle;
 mod shared;

@@ -18,7 +18,7 @@ const OPTED_OUT: Sql = Sql::both(
      union all select 1 as n from person_opt_outs where desk_id = $2 and contact_hash = $5",
 );
 /// The keys of persons are a desk and a hash in one piece.
-const OPTED_OUT_OF: Sql = Sql::each(
+pub(super) const OPTED_OUT_OF: Sql = Sql::each(
     "select address_hash, desk_id, channel, origin from opt_outs where address_hash in (select unhex(value) from json_each($1)) \
      union all select person_opt_outs.contact_hash, person_opt_outs.desk_id, '*', 'reply' from json_each($2) \
      cross join person_opt_outs where person_opt_outs.desk_id = unhex(substr(json_each.value, 1, 32)) \

@@ -94,6 +94,11 @@ pub(super) struct Ask {
 }
 
 impl Ask {
+    /// Whether it went to this contact and is not the one that is decided about.
+    fn is_of(&self, who: Who, but: RequestId) -> bool {
+        self.id != but && (self.address == who.address || Some(self.person) == who.person)
+    }
+
     fn as_past(&self, who: Who) -> Past {
         Past {
             due_at: self.due_at,
@@ -220,12 +225,11 @@ impl Inner {
             return Ok(Vec::new());
         }
         let since = due_at.plus_millis(-rules.reach_ms());
-        let mut asks = self.asks(tx, &[who], since).await?;
-        if let Some(own) = waits {
-            // Of two that wait for one person the earlier goes first, so that they do not stop each other.
-            asks.retain(|ask| !ask.waits || (ask.due_at, ask.id.uuid()) < (own, but.uuid()));
-        }
-        Ok(of(&asks, who, but))
+        let asks = self.asks(tx, &[who], since).await?;
+        Ok(match waits {
+            Some(own) => before(&asks, rules, who, (own, but), due_at),
+            None => of(&asks, who, but),
+        })
     }
 
     /// Counts one more ask on the day of a desk; whether there was room for it. A desk without a cap has no row.
@@ -254,11 +258,31 @@ impl Inner {
     }
 }
 
+/// What of these asks stands before one that has waited: when it was due and which it is. Of two that wait for one person the
+/// earlier goes first, so that they do not stop each other.
+pub(super) fn before(
+    asks: &[Ask],
+    rules: &Rules,
+    who: Who,
+    (own, but): (Timestamp, RequestId),
+    now: Timestamp,
+) -> Vec<Past> {
+    if !rules.need_asks() {
+        return Vec::new();
+    }
+    let since = now.plus_millis(-rules.reach_ms());
+    asks.iter()
+        .filter(|ask| ask.due_at > since)
+        .filter(|ask| !ask.waits || (ask.due_at, ask.id.uuid()) < (own, but.uuid()))
+        .filter(|ask| ask.is_of(who, but))
+        .map(|ask| ask.as_past(who))
+        .collect()
+}
+
 /// What of these asks went to a contact.
 pub(super) fn of(asks: &[Ask], who: Who, but: RequestId) -> Vec<Past> {
     asks.iter()
-        .filter(|ask| ask.id != but)
-        .filter(|ask| ask.address == who.address || Some(ask.person) == who.person)
+        .filter(|ask| ask.is_of(who, but))
         .map(|ask| ask.as_past(who))
         .collect()
 }
@@ -274,6 +298,7 @@ fn ask(row: &Row) -> Result<Ask, StoreError> {
     })
 }
 
+/// A desk and a hash in one piece.
 pub(super) fn key(desk: Uuid, hash: &[u8]) -> Key {
     let mut key = [0; 32];
     key[..16].copy_from_slice(desk.as_bytes());

@@ -72,7 +72,7 @@ const RATINGS_CONVERSATION: Sql = ratings_where!("and requests.conversation = $8
 /// ended does not count: nobody waits for it.
 const BACKLOG: Sql = Sql::both(
     "select delivery, cast(count(*) as bigint) as n, cast(min(next_at) as bigint) as oldest from requests \
-     where delivery = 'queued' and state = 'scheduled' group by delivery \
+     where delivery = 'queued' group by delivery \
      union all select delivery, cast(count(*) as bigint), cast(min(next_at) as bigint) from requests \
      where delivery in ('claimed', 'dispatching') and state = 'scheduled' group by delivery \
      union all select delivery, cast(count(*) as bigint), cast(min(next_at) as bigint) from requests \

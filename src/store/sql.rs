@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::commit::GroupCommit;
 use super::dialect::Database;
+use super::known::Known;
 use super::opened::OpenedSettings;
 use super::write::{Write, Written};
 use super::{
@@ -37,6 +38,8 @@ pub(super) struct Inner {
     pub(super) lease_ms: i64,
     pub(super) ceilings: Ceilings,
     pub(super) skip_locked: bool,
+    /// The totals that were read before.
+    pub(super) known: tokio::sync::Mutex<Known>,
     pub(super) opened: OpenedSettings,
 }
 
@@ -77,6 +80,7 @@ impl SqlStore {
             lease_ms: settings.lease_ms,
             ceilings: settings.ceilings,
             skip_locked: settings.skip_locked,
+            known: tokio::sync::Mutex::default(),
             opened: OpenedSettings::default(),
         });
         let tasks = TaskTracker::new();

@@ -1,5 +1,5 @@
 //! What the events add up to. An event is its own delta until it is folded; a scrape reads folded sums and pending events in
-//! one statement, so a total is exact at every instant, whoever crashed.
+//! one statement (see `known`), so a total is exact at every instant, whoever crashed.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,6 @@ use super::sql::Inner;
 use crate::domain::rating::Score;
 use crate::domain::request::Channel;
 use crate::domain::statistics::Total;
-
-/// One statement, one snapshot: an event is either pending or in a sum, never both and never neither.
-const TOTALS: Sql = Sql::both(
-    "select d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket, \
-     cast(sum(t.n) as bigint) as n, cast(sum(t.elapsed_ms) as bigint) as elapsed_ms, cast(min(t.first_at) as bigint) as first_at \
-     from (select desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at from totals \
-     union all select desk_id, kind, channel, touchpoint, entered, reason, score, bucket, 1, elapsed_ms, at \
-     from events where folded = 0) t join desks d on d.id = t.desk_id \
-     group by d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket \
-     order by first_at, d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket",
-);
 
 /// Chosen once on PostgreSQL, for the reason that a claim is (see `carry`). The sum keeps it from the index of what is not folded, which
 /// it takes for short however long it is, and would read whole for each event; for the range see `bulk`.
@@ -45,19 +34,22 @@ macro_rules! take {
 
 const TAKE: Sql = take!(" for update skip locked");
 const TAKE_PLAINLY: Sql = take!("");
+/// Held until the commit, so that whoever sees the number of a fold sees all folds before it.
+const FOLD: Sql =
+    Sql::both("update duties set mark = mark + 1 where name = 'folds' returning mark");
 const ADD: Sql = Sql::both(
-    "insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at) \
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+    "insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at, changed) \
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
      on conflict (desk_id, kind, channel, touchpoint, entered, reason, score, bucket) do update set \
-     n = totals.n + excluded.n, elapsed_ms = totals.elapsed_ms + excluded.elapsed_ms, \
+     n = totals.n + excluded.n, elapsed_ms = totals.elapsed_ms + excluded.elapsed_ms, changed = excluded.changed, \
      first_at = case when excluded.first_at < totals.first_at then excluded.first_at else totals.first_at end",
 );
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
-    ("sums.totals", TOTALS),
     ("sums.take", TAKE),
     ("sums.take_plainly", TAKE_PLAINLY),
+    ("sums.fold", FOLD),
     ("sums.add", ADD),
 ];
 
@@ -95,7 +87,14 @@ impl Inner {
             let sum = sums.entry(key).or_insert((0, 0, at));
             *sum = (sum.0 + 1, sum.1 + row.int("elapsed_ms")?, sum.2.min(at));
         }
+        if taken.is_empty() {
+            tx.rollback().await?;
+            return Ok(0);
+        }
         roll_up(&mut tx, &taken).await?;
+        let fold = tx.row(FOLD, &[]).await?;
+        let fold = fold.ok_or_else(|| StoreError::Corrupt("folds are not numbered".to_owned()))?;
+        let fold = fold.int("mark")?;
         for (key, (n, elapsed_ms, first_at)) in &sums {
             let values = [
                 Value::Id(key.desk),
@@ -109,25 +108,17 @@ impl Inner {
                 Value::Int(*n),
                 Value::Int(*elapsed_ms),
                 Value::Int(*first_at),
+                Value::Int(fold),
             ];
             tx.execute(ADD, &values).await?;
         }
         tx.commit().await?;
         Ok(taken.len() as u64)
     }
-
-    pub(super) async fn totals(&self) -> Result<Vec<Total>, StoreError> {
-        self.database
-            .rows(TOTALS, &[])
-            .await?
-            .iter()
-            .filter_map(|row| total(row).transpose())
-            .collect()
-    }
 }
 
 /// A total; `None` if a newer version wrote it with a word that this one does not know: that one shows it.
-fn total(row: &Row) -> Result<Option<Total>, StoreError> {
+pub(super) fn total(row: &Row) -> Result<Option<Total>, StoreError> {
     let Some(kind) = row::known_kind(row)? else {
         return Ok(None);
     };

@@ -81,6 +81,7 @@ impl Inner {
             }
         }
         self.take_replies(tx, writes, &mut all).await?;
+        self.send_all(tx, writes, &mut all).await?;
         let mut written = Vec::with_capacity(writes.len());
         for (write, done) in writes.iter().zip(all) {
             written.push(match done {
@@ -89,6 +90,34 @@ impl Inner {
             });
         }
         Ok(written)
+    }
+
+    /// Permissions to send and reports of sends, as far as they go together.
+    async fn send_all(
+        &self,
+        tx: &mut Tx,
+        writes: &[&Write],
+        all: &mut [Option<Written>],
+    ) -> Result<(), StoreError> {
+        let (mut dispatches, mut reports) = (Vec::new(), Vec::new());
+        for (at, write) in writes.iter().enumerate() {
+            if let Write::Dispatch(dispatch) = write {
+                dispatches.push((at, dispatch));
+            } else if let Write::Report(report) = write {
+                reports.push((at, report));
+            }
+        }
+        let plain: Vec<&Dispatch> = dispatches.iter().map(|(_, dispatch)| *dispatch).collect();
+        let permissions = self.dispatch_plain(tx, &plain).await?;
+        for ((at, _), permission) in dispatches.into_iter().zip(permissions) {
+            all[at] = permission.map(Written::Permission);
+        }
+        let plain: Vec<&Report> = reports.iter().map(|(_, report)| *report).collect();
+        let recorded = self.report_plain(tx, &plain).await?;
+        for ((at, _), recorded) in reports.into_iter().zip(recorded) {
+            all[at] = recorded.then_some(Written::Reported(true));
+        }
+        Ok(())
     }
 
     async fn apply(&self, tx: &mut Tx, write: &Write) -> Result<Written, StoreError> {

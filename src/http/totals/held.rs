@@ -4,33 +4,35 @@ use std::collections::BTreeMap;
 
 use prometheus::proto::MetricFamily;
 
-use super::{Labels, counters, desk_and_channel, with};
+use super::{Labels, Place, counters, with};
 use crate::domain::event::{EventKind, WAITED};
 use crate::domain::statistics::Total;
 
 /// The families; empty ones where nothing was counted yet.
-pub(super) fn families(placed: &[(&Total, Labels)]) -> [MetricFamily; 3] {
+pub(super) fn families(placed: &BTreeMap<Place<'_>, Vec<&Total>>) -> [MetricFamily; 3] {
     let mut held: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut noted: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut later: BTreeMap<Labels, i64> = BTreeMap::new();
-    for (total, place) in placed {
-        let short = desk_and_channel(place);
+    for (place, totals) in placed {
+        let short = place.short();
+        let count = |kind: EventKind| {
+            let of_kind = totals.iter().filter(|total| total.kind == kind);
+            of_kind.map(|total| total.count).sum::<i64>()
+        };
+        // From the start: a counter that first appears as 1 has no increase that Prometheus could see.
         for (kind, grade) in [
             (EventKind::RatingAuto, "auto"),
             (EventKind::RatingSuspect, "suspect"),
         ] {
-            let count = if kind == total.kind { total.count } else { 0 };
-            // From the start: a counter that first appears as 1 has no increase that Prometheus could see.
-            *held.entry(with(&short, &[("grade", grade)])).or_default() += count;
+            *held.entry(with(&short, &[("grade", grade)])).or_default() += count(kind);
         }
-        let waited = total.entered & WAITED != 0;
-        *later.entry(short.clone()).or_default() += if waited { total.count } else { 0 };
+        let waited = totals.iter().filter(|total| total.entered & WAITED != 0);
+        *later.entry(short.clone()).or_default() += waited.map(|total| total.count).sum::<i64>();
         for (kind, act) in [
             (EventKind::RatingExcluded, "excluded"),
             (EventKind::RatingRestored, "restored"),
         ] {
-            let count = if kind == total.kind { total.count } else { 0 };
-            *noted.entry(with(&short, &[("act", act)])).or_default() += count;
+            *noted.entry(with(&short, &[("act", act)])).or_default() += count(kind);
         }
     }
     [

@@ -6,8 +6,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::{NO_PERMISSION, PAUSED, Ticket, told_by_opening};
+use super::lane::{Place, Ready};
 use crate::channel::{self, Ask, Message};
 use crate::domain::delivery::Outcome;
+use crate::domain::desk::Desk;
 use crate::domain::request::Request;
 use crate::domain::settling::{GUARD_MS, Policy, Recovery, body_hash};
 use crate::domain::time::Timestamp;
@@ -23,27 +25,43 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// drain may take. After that the sweeper makes it unknown.
 const REPORT_TRIES: u32 = 17;
 
+/// A send that ended, and what it tells about the provider.
+struct Ended {
+    sent: SentOff,
+    told: Option<Outcome>,
+}
+
 impl Journey {
-    /// Carries one claimed request. What the provider did is told to its breaker, which gave the ticket.
+    /// Carries one claimed request. What the provider did is told to its breaker, which gave the ticket. The place is free for the
+    /// next once the provider has answered: the report goes to the database alone.
     pub(super) async fn carry(
         &self,
         provider: &dyn Provider,
-        claim: &Claim,
-        ticket: Ticket,
+        ready: &Ready,
+        place: Place,
         stop: &CancellationToken,
     ) {
-        let outcome = match carry(self, provider, claim, stop).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                self.store_failed(&error);
-                tracing::warn!(request = %claim.request.id, %error, "a delivery could not be recorded");
-                None
+        let claim = &ready.claim;
+        let done = match send(self, provider, ready, stop).await {
+            Ok(Some(ended)) => {
+                drop(place.seat);
+                self.tell(provider, place.ticket, ended.told.as_ref());
+                report(self, provider, claim, ended.sent).await
             }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
         };
+        if let Err(error) = done {
+            self.store_failed(&error);
+            tracing::warn!(request = %claim.request.id, %error, "a delivery could not be recorded");
+        }
+    }
+
+    fn tell(&self, provider: &dyn Provider, ticket: Ticket, outcome: Option<&Outcome>) {
         let Some(outcome) = outcome else {
             return;
         };
-        let open = ticket.ends(&outcome, self.clock.now());
+        let open = ticket.ends(outcome, self.clock.now());
         let gauge = self
             .metrics
             .promises
@@ -61,24 +79,27 @@ impl Journey {
     }
 }
 
-async fn carry(
+/// Everything up to the provider's answer. `None`: it was not sent, and there is nothing to report.
+async fn send(
     journey: &Journey,
     provider: &dyn Provider,
-    claim: &Claim,
+    ready: &Ready,
     stop: &CancellationToken,
-) -> Result<Option<Outcome>, StoreError> {
-    let request = &claim.request;
+) -> Result<Option<Ended>, StoreError> {
+    let (claim, request) = (&ready.claim, &ready.claim.request);
     let attempt = request.attempts + 1;
     let token = journey.mint.attempt(request.id, attempt);
-    let Some((mut parcel, again)) = parcel(journey, request, &token).await? else {
+    let Some((mut parcel, again)) = parcel(journey, request, &ready.desk, &token)? else {
         return Ok(None);
     };
 
     let line = match provider.open(&parcel).await {
         Ok(line) => line,
         Err(outcome) => {
-            let told = report(journey, provider, claim, sent(attempt, None, outcome)).await?;
-            return Ok(told.and_then(told_by_opening));
+            return Ok(Some(Ended {
+                told: told_by_opening(outcome.clone()),
+                sent: (attempt, None, outcome),
+            }));
         }
     };
     if stop.is_cancelled() {
@@ -98,29 +119,52 @@ async fn carry(
         now: journey.clock.now(),
         again,
     };
-    let permission = match journey.store.dispatch(dispatch).await {
-        Ok(permission) => permission,
+    let outcome = match journey.store.dispatch(dispatch).await {
+        Ok(permission) => match permitted(journey, request, permission) {
+            Some(_) if committed.elapsed() > PAUSE_MAX => not_sent(PAUSED),
+            Some(Granted { send_at }) => {
+                parcel.send_at = send_at;
+                line.send(&parcel).await
+            }
+            None => return Ok(None),
+        },
         // Perhaps it was committed and the answer was lost. Nothing is sent now, and we are the ones to know.
         Err(error) => {
             journey.store_failed(&error);
             tracing::warn!(request = %request.id, %error, "the database did not confirm the way to the provider");
-            let outcome = Outcome::NotProcessed {
-                code: NO_PERMISSION.to_owned(),
-                retry_after_ms: None,
-            };
-            return report(journey, provider, claim, sent(attempt, None, outcome)).await;
+            not_sent(NO_PERMISSION)
         }
     };
+    Ok(Some(Ended {
+        told: Some(outcome.clone()),
+        sent: (attempt, parcel.send_at, outcome),
+    }))
+}
+
+/// We did not send, and we know it.
+fn not_sent(code: &str) -> Outcome {
+    Outcome::NotProcessed {
+        code: code.to_owned(),
+        retry_after_ms: None,
+    }
+}
+
+/// It may be sent.
+struct Granted {
+    /// When it goes out at the provider, if not at once.
+    send_at: Option<Timestamp>,
+}
+
+/// Whether to send.
+fn permitted(journey: &Journey, request: &Request, permission: Permission) -> Option<Granted> {
     match permission {
-        Permission::Granted { send_at } => parcel.send_at = send_at,
-        Permission::Withdrawn => return Ok(None),
+        Permission::Granted { send_at } => return Some(Granted { send_at }),
+        Permission::Withdrawn => {}
         Permission::Suppressed(reason) => {
             tracing::info!(request = %request.id, reason = reason.as_str(), "not asked after all");
-            return Ok(None);
         }
         Permission::Postponed(until) => {
             tracing::info!(request = %request.id, until = %until.to_rfc3339(), "not sent before the quiet hours end");
-            return Ok(None);
         }
         Permission::Ceiling(ceiling) => {
             let word = [ceiling.as_str()];
@@ -131,58 +175,42 @@ async fn carry(
                 .with_label_values(&word)
                 .inc();
             tracing::error!(request = %request.id, ceiling = ceiling.as_str(), "not sent: that would be more in a day than the ceiling allows");
-            return Ok(None);
         }
     }
-    let outcome = if committed.elapsed() > PAUSE_MAX {
-        Outcome::NotProcessed {
-            code: PAUSED.to_owned(),
-            retry_after_ms: None,
-        }
-    } else {
-        line.send(&parcel).await
-    };
-    report(
-        journey,
-        provider,
-        claim,
-        sent(attempt, parcel.send_at, outcome),
-    )
-    .await
+    None
 }
 
 /// An attempt, when its message goes out, and what came of it.
 type SentOff = (i64, Option<Timestamp>, Outcome);
 
-fn sent(attempt: i64, send_at: Option<Timestamp>, outcome: Outcome) -> SentOff {
-    (attempt, send_at, outcome)
-}
+/// What is sent, and what the rules say now if it waited.
+type Rendered = (Parcel, Option<Box<Again>>);
 
-async fn parcel(
+fn parcel(
     journey: &Journey,
     request: &Request,
+    desk: &Desk,
     token: &str,
-) -> Result<Option<(Parcel, Option<Box<Again>>)>, StoreError> {
+) -> Result<Option<Rendered>, StoreError> {
     let Some(channel) = channel::find(request.channel.as_str()) else {
         return Err(StoreError::Corrupt(format!(
             "{} has the unknown channel {}",
             request.id, request.channel
         )));
     };
-    let desk = journey.desk_of(request).await?;
     let urls = journey.urls(request);
-    let message = channel.render(&Ask::of(request, &desk, &urls));
+    let message = channel.render(&Ask::of(request, desk, &urls));
     if matches!(message, Message::Buttons(_)) {
         return Ok(None);
     }
     let left = request.expires_at.millis_since(journey.clock.now()) / 1000;
-    let again = journey.again(&desk, request);
+    let again = journey.again(desk, request);
     let parcel = Parcel {
         channel: request.channel.clone(),
         from: request.sender.clone(),
         to: request.contact.address.clone(),
         to_name: request.contact.name.clone(),
-        desk: desk.name,
+        desk: desk.name.clone(),
         message,
         attempt_token: token.to_owned(),
         request: journey.mint.mail(request.desk, request.id),
@@ -216,7 +244,7 @@ async fn report(
     provider: &dyn Provider,
     claim: &Claim,
     (attempt, send_at, outcome): SentOff,
-) -> Result<Option<Outcome>, StoreError> {
+) -> Result<(), StoreError> {
     let (word, code) = match &outcome {
         Outcome::Accepted { .. } => ("accepted", ""),
         Outcome::NotProcessed { code, .. } => ("not_processed", code.as_str()),
@@ -237,7 +265,7 @@ async fn report(
         fence: claim.fence,
         attempt,
         send_at,
-        outcome: outcome.clone(),
+        outcome,
         now: journey.clock.now(),
     };
     for tried in 1..=REPORT_TRIES {
@@ -246,7 +274,7 @@ async fn report(
                 if !recorded {
                     tracing::debug!(request = %claim.request.id, attempt, "the report came after other evidence");
                 }
-                return Ok(Some(outcome));
+                return Ok(());
             }
             Err(error) if error.may_pass() && tried < REPORT_TRIES => {
                 // While the database is away a try costs nothing, and it may be there for a moment only.
@@ -256,5 +284,5 @@ async fn report(
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(outcome))
+    Ok(())
 }

@@ -6,86 +6,83 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Journey;
-use crate::provider::Provider;
-use crate::store::Claim;
-use breaker::Breaker;
+use lane::{Lane, Ready};
 
 mod breaker;
 mod carry;
+mod lane;
 
 /// Looks for due work at least this often, should the bell not ring: another replica may have accepted the trigger.
 const LOOK: Duration = Duration::from_millis(500);
-/// New work is claimed once this part of the capacity is free.
-const CLAIM_SHARE: usize = 16;
+
 /// The worker that carries what is due.
 #[derive(Debug)]
 pub struct Deliverer {
-    journey: Journey,
+    journey: Arc<Journey>,
     lanes: Vec<Lane>,
-}
-
-/// What goes through one provider. Each has its own limit and its own claims, so that a slow one does not hold up the others.
-struct Lane {
-    provider: Arc<dyn Provider>,
-    channels: Vec<&'static str>,
-    size: usize,
-    free: Arc<Semaphore>,
-    breaker: Arc<Breaker>,
-}
-
-impl std::fmt::Debug for Lane {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} {:?} {}",
-            self.provider.name(),
-            self.channels,
-            self.size
-        )
-    }
+    /// Rung when a place at a provider is free again.
+    freed: Arc<Notify>,
 }
 
 impl Deliverer {
     /// A worker with a name of its own.
     pub fn new(journey: Journey) -> Self {
-        let lanes = journey
-            .routes
-            .providers()
-            .into_iter()
+        let freed = Arc::new(Notify::new());
+        let lanes = journey.routes.providers().into_iter();
+        let lanes = lanes
             .map(|provider| {
-                let size = provider.in_flight().max(1);
-                Lane {
-                    provider: Arc::clone(provider),
-                    channels: journey.routes.channels_of(provider.name()),
-                    size,
-                    free: Arc::new(Semaphore::new(size)),
-                    breaker: Arc::default(),
-                }
+                let channels = journey.routes.channels_of(provider.name());
+                Lane::new(Arc::clone(provider), channels, Arc::clone(&freed))
             })
             .collect();
-        Self { journey, lanes }
+        Self {
+            journey: Arc::new(journey),
+            lanes,
+            freed,
+        }
     }
 
-    /// Works until `stop`, then finishes what is in flight.
+    /// Works until `stop`, then finishes what is in flight. While some is on its way, the next is claimed, so that no place at the
+    /// provider waits for the database.
     pub async fn run(&self, stop: CancellationToken) {
         let mut flying = JoinSet::new();
+        let mut claiming: JoinSet<(usize, Vec<Ready>)> = JoinSet::new();
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut queues: Vec<lane::Queue> =
+            self.lanes.iter().map(|_| lane::Queue::default()).collect();
         while !stop.is_cancelled() {
-            if self.launch(&mut flying, &stop).await > 0 {
-                continue;
+            for (at, (lane, queue)) in self.lanes.iter().zip(&mut queues).enumerate() {
+                while let Some(ready) = lane.next(queue, self.journey.clock.now()) {
+                    self.launch(lane, ready, &mut flying, &stop);
+                }
+                if let Some(limit) = lane.wants(queue, self.journey.clock.now()) {
+                    let (journey, channels) = (Arc::clone(&self.journey), lane.channels.clone());
+                    claiming.spawn(async move { (at, journey.claim(&channels, limit).await) });
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => {}
+                Some(claimed) = claiming.join_next() => match claimed {
+                    Ok((at, ready)) => if let Some(queue) = queues.get_mut(at) {
+                        queue.take(ready);
+                    },
+                    // It ended without an answer; what it may have claimed comes back when its lease ends.
+                    Err(_) => queues.iter_mut().for_each(|queue| queue.take(Vec::new())),
+                },
+                () = self.freed.notified() => {}
                 Some(_) = flying.join_next() => {}
-                () = self.journey.bell.notified() => {}
-                () = tokio::time::sleep(LOOK) => {}
+                () = self.journey.bell.notified() => queues.iter_mut().for_each(lane::Queue::ring),
+                _ = look.tick() => queues.iter_mut().for_each(lane::Queue::ring),
             }
             while flying.try_join_next().is_some() {}
         }
+        while claiming.join_next().await.is_some() {}
         while flying.join_next().await.is_some() {}
         // What did not reach its point of no return is another worker's at once, not only when the lease ends.
         if let Err(error) = self.journey.store.release(&self.journey.replica).await {
@@ -96,52 +93,33 @@ impl Deliverer {
 
     /// Carries what is due now, as much as may be under way at once, and returns when all of it is reported; how many requests.
     pub async fn tick(&self) -> usize {
-        let mut flying = JoinSet::new();
-        let claimed = self.launch(&mut flying, &CancellationToken::new()).await;
-        while flying.join_next().await.is_some() {}
-        claimed
-    }
-
-    async fn launch(&self, flying: &mut JoinSet<()>, stop: &CancellationToken) -> usize {
-        let mut launched = 0;
+        let (mut flying, mut launched) = (JoinSet::new(), 0);
         for lane in &self.lanes {
-            let free = lane.free.available_permits();
-            // Claims are made in batches: one for each message that comes back would be one transaction a message.
-            if free * CLAIM_SHARE < lane.size {
-                continue;
+            let mut queue = lane::Queue::default();
+            let limit = lane.room(self.journey.clock.now());
+            if limit > 0 {
+                queue.take(self.journey.claim(&lane.channels, limit).await);
             }
-            let free = lane.breaker.allows(free, self.journey.clock.now());
-            if free == 0 {
-                continue;
-            }
-            for claim in self.claim(lane, free).await {
-                // Taken here and not in the task, so that the next claim sees what is left. No claim gives more than was asked for.
-                let permit = Arc::clone(&lane.free).try_acquire_owned();
-                let (journey, provider) = (self.journey.clone(), Arc::clone(&lane.provider));
-                let ticket = lane.breaker.starts(self.journey.clock.now());
-                let stop = stop.clone();
+            while let Some(ready) = lane.next(&mut queue, self.journey.clock.now()) {
                 launched += 1;
-                flying.spawn(async move {
-                    let provider = provider.as_ref();
-                    journey.carry(provider, &claim, ticket, &stop).await;
-                    drop(permit);
-                });
+                self.launch(lane, ready, &mut flying, &CancellationToken::new());
             }
         }
+        while flying.join_next().await.is_some() {}
         launched
     }
 
-    async fn claim(&self, lane: &Lane, free: usize) -> Vec<Claim> {
-        let now = self.journey.clock.now();
-        let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let store = &self.journey.store;
-        let claims = store
-            .claim_deliveries(&self.journey.replica, &lane.channels, limit, now)
-            .await;
-        claims.unwrap_or_else(|error| {
-            self.journey.store_failed(&error);
-            tracing::warn!(%error, "due requests could not be claimed");
-            Vec::new()
-        })
+    fn launch(
+        &self,
+        lane: &Lane,
+        (ready, place): (Ready, lane::Place),
+        flying: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) {
+        let (journey, provider) = (Arc::clone(&self.journey), Arc::clone(&lane.provider));
+        let stop = stop.clone();
+        flying.spawn(async move {
+            journey.carry(provider.as_ref(), &ready, place, &stop).await;
+        });
     }
 }

@@ -1,0 +1,124 @@
+//! Claims of what is due: a worker takes some for a short while. Measured on the database's clock.
+
+use super::carry::now;
+use super::dialect::{Sql, Value};
+use super::past;
+use super::row::{self, request_columns};
+use super::sql::Inner;
+use super::{Claim, StoreError};
+use crate::domain::time::Timestamp;
+
+/// A claim is held shortly: between it and the point of no return lies only the opening of the way to the provider.
+const CLAIM_LEASE_MS: i64 = 15_000;
+
+/// Rows of requests named by keys, a desk and an identifier in one piece: the values of `json_each`, or the elements of an array.
+macro_rules! named {
+    (sqlite) => {
+        "(desk_id, id) in (select unhex(substr(value, 1, 32)), unhex(substr(value, 33)) from json_each($1))"
+    };
+    (postgres) => {
+        "requests.desk_id = cast(encode(substring(k.v from 1 for 16), 'hex') as uuid) \
+         and requests.id = cast(encode(substring(k.v from 17), 'hex') as uuid)"
+    };
+}
+
+/// What is due in one channel: the index is read from its beginning and no further than the limit, however much waits behind it.
+/// What belongs to a paused desk stays where it is. `skip locked` is only speed; without it claims wait for each other, always in
+/// the same order.
+macro_rules! due {
+    ($order:literal) => {
+        concat!(
+            "select desk_id, id, next_at from requests where delivery = 'queued' and channel = $1 and next_at <= $2 \
+             and desk_id not in (select desks.id from desks where desks.paused_at > 0) order by ",
+            $order
+        )
+    };
+}
+
+const DUE: Sql = Sql::each(
+    due!("next_at limit $3"),
+    due!("next_at limit $3 for update skip locked"),
+);
+const DUE_PLAINLY: Sql = Sql::both(due!("next_at, desk_id, id limit $3"));
+
+/// The condition on the state stands twice, here and where the rows were chosen: without it concurrent claims take the same rows.
+const CLAIM: Sql = Sql::each(
+    concat!(
+        "update requests set delivery = 'claimed', lease_owner = $2, lease_until = ",
+        now!(sqlite),
+        " + $3, fence = fence + 1 where ",
+        named!(sqlite),
+        " and delivery = 'queued' returning ",
+        request_columns!()
+    ),
+    concat!(
+        "update requests set delivery = 'claimed', lease_owner = $2, lease_until = ",
+        now!(postgres),
+        " + $3, fence = fence + 1 from unnest($1::bytea[]) k(v) where ",
+        named!(postgres),
+        // No column, so that PostgreSQL finds each by its key, and not in the index of all that waits.
+        " and requests.delivery || '' = 'queued' returning ",
+        request_columns!()
+    ),
+);
+
+pub(super) use named;
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("claim.due", DUE),
+    ("claim.due_plainly", DUE_PLAINLY),
+    ("claim.claim", CLAIM),
+];
+
+impl Inner {
+    pub(super) async fn claim_deliveries(
+        &self,
+        owner: &str,
+        channels: &[&str],
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let mut due = Vec::new();
+        let choice = if self.skip_locked { DUE } else { DUE_PLAINLY };
+        for channel in channels {
+            let values = [
+                Value::Text(channel),
+                Value::Int(now.as_millis()),
+                Value::Int(limit),
+            ];
+            for row in tx.rows(choice, &values).await? {
+                let key = past::key(row.id("desk_id")?, row.id("id")?.as_bytes());
+                due.push((row.int("next_at")?, key));
+            }
+        }
+        // Of all channels together, those that have waited longest.
+        due.sort_unstable();
+        due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        if due.is_empty() {
+            tx.rollback().await?;
+            return Ok(Vec::new());
+        }
+        let mut keys: Vec<[u8; 32]> = due.into_iter().map(|(_, key)| key).collect();
+        keys.sort_unstable();
+        let values = [
+            Value::Keys(&keys),
+            Value::Text(owner),
+            Value::Int(self.lease_ms.min(CLAIM_LEASE_MS)),
+        ];
+        let mut claims = Vec::new();
+        for row in tx.rows(CLAIM, &values).await? {
+            // One that cannot be read stays claimed until its lease ends.
+            let request = row::request(&row, &self.keys);
+            if let Some(request) = row::readable(row.id("id")?, request)? {
+                claims.push(Claim {
+                    fence: row.int("fence")?,
+                    request,
+                });
+            }
+        }
+        tx.commit().await?;
+        Ok(claims)
+    }
+}

@@ -1,0 +1,126 @@
+//! The totals, read anew only where they changed: sums that this process has read stay here, and the number of the last fold tells which
+//! others there are since.
+//!
+//! One statement gives the number, the sums that changed and the events that are not folded, all of one snapshot; so what is shown is
+//! what the database held at that instant, whoever folds meanwhile. Where the numbers go back, or since when the totals count has
+//! changed, somebody put the database back, and all is read again.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::StoreError;
+use super::dialect::Sql;
+use super::dialect::Value;
+use super::sql::Inner;
+use super::sums::total;
+use crate::domain::statistics::Total;
+
+/// All is read again after this time: a version that does not number its folds may run beside this one for a while.
+const AGAIN: Duration = Duration::from_mins(5);
+
+/// Its first part is the numbers, the second the sums, the third the events.
+const CHANGED: Sql = Sql::both(
+    "select cast(0 as bigint) as part, t.name as slug, '' as kind, '' as channel, '' as touchpoint, cast(0 as bigint) as entered, '' as reason, \
+     cast(0 as bigint) as score, cast(0 as bigint) as bucket, t.mark as n, cast(0 as bigint) as elapsed_ms, cast(0 as bigint) as first_at \
+     from duties t where t.name in ('epoch', 'folds') \
+     union all select 1, d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket, t.n, t.elapsed_ms, t.first_at \
+     from totals t join desks d on d.id = t.desk_id where t.changed > $1 \
+     union all select 2, d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket, t.n, t.elapsed_ms, t.first_at \
+     from (select desk_id, kind, channel, touchpoint, entered, reason, score, bucket, cast(count(*) as bigint) as n, \
+     cast(sum(elapsed_ms) as bigint) as elapsed_ms, min(at) as first_at from events where folded = 0 \
+     group by desk_id, kind, channel, touchpoint, entered, reason, score, bucket) t join desks d on d.id = t.desk_id",
+);
+
+#[cfg(test)]
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[("known.changed", CHANGED)];
+
+/// The sums as they were read last, in their order.
+#[derive(Default)]
+pub(super) struct Known {
+    totals: Vec<Total>,
+    /// The last fold that is in them, since when they count, and when all of them were read.
+    read: Option<(i64, i64, Instant)>,
+}
+
+/// Sums that one statement gave.
+#[derive(Default)]
+struct Changed {
+    folds: i64,
+    epoch: i64,
+    sums: Vec<Total>,
+    pending: Vec<Total>,
+}
+
+impl Inner {
+    /// What the events add up to: those of a desk, a channel and a touchpoint one after the other.
+    pub(super) async fn totals(&self) -> Result<Vec<Total>, StoreError> {
+        let mut known = self.known.lock().await;
+        let since = known.read.filter(|(.., at)| at.elapsed() < AGAIN);
+        let since = since.map(|(folds, epoch, _)| (folds, epoch));
+        let mut changed = self.changed(since.map_or(-1, |(folds, _)| folds)).await?;
+        let put_back =
+            since.is_some_and(|(folds, epoch)| changed.folds < folds || changed.epoch != epoch);
+        if put_back {
+            changed = self.changed(-1).await?;
+        }
+        let read = if since.is_none() || put_back {
+            known.totals.clear();
+            Instant::now()
+        } else {
+            known.read.map_or_else(Instant::now, |(.., at)| at)
+        };
+        merge(&mut known.totals, changed.sums, |old, new| *old = new);
+        known.read = Some((changed.folds, changed.epoch, read));
+        let mut totals = known.totals.clone();
+        merge(&mut totals, changed.pending, |sum, pending| {
+            sum.count += pending.count;
+            sum.elapsed_ms += pending.elapsed_ms;
+            sum.first_at = sum.first_at.min(pending.first_at);
+        });
+        Ok(totals)
+    }
+
+    async fn changed(&self, since: i64) -> Result<Changed, StoreError> {
+        let mut changed = Changed::default();
+        for row in self.database.rows(CHANGED, &[Value::Int(since)]).await? {
+            match row.int("part")? {
+                0 if row.text("slug")? == "folds" => changed.folds = row.int("n")?,
+                0 => changed.epoch = row.int("n")?,
+                1 => changed.sums.extend(total(&row)?),
+                _ => changed.pending.extend(total(&row)?),
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// Brings sums into an ordered list of them: those that are there already by `join`.
+fn merge(totals: &mut Vec<Total>, more: Vec<Total>, join: impl Fn(&mut Total, Total)) {
+    let before = totals.len();
+    for new in more {
+        match totals[..before].binary_search_by(|old| order(old, &new)) {
+            Ok(at) => join(&mut totals[at], new),
+            Err(_) => totals.push(new),
+        }
+    }
+    if totals.len() > before {
+        totals.sort_by(order);
+    }
+}
+
+/// By place first, so that whoever walks over them meets each place once.
+fn order(a: &Total, b: &Total) -> Ordering {
+    let place = |total: &Total| (total.score, total.bucket, total.entered);
+    a.desk
+        .cmp(&b.desk)
+        .then_with(|| a.channel.as_str().cmp(b.channel.as_str()))
+        .then_with(|| a.touchpoint.cmp(&b.touchpoint))
+        .then_with(|| a.kind.as_str().cmp(b.kind.as_str()))
+        .then_with(|| place(a).cmp(&place(b)))
+        .then_with(|| {
+            let reason = |total: &Total| total.reason.map_or("", |reason| reason.as_str());
+            reason(a).cmp(reason(b))
+        })
+}
