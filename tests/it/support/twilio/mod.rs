@@ -142,7 +142,10 @@ impl FakeTwilio {
     pub(crate) async fn with_clock(prism: Option<String>, clock: Arc<dyn Clock>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
-        let http = Client::builder(TokioExecutor::new()).build_http();
+        // Each call has a connection of its own: the mock closes idle ones after five seconds, now and then just as one is used.
+        let http = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build_http();
         let state = Arc::new(State {
             prism,
             http,
