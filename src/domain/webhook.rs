@@ -30,6 +30,8 @@ pub const RETRIES_MAX: i64 = 200;
 
 /// When a failed try is repeated, in seconds after it, as the specification suggests. After the last one it is given up.
 const SCHEDULE: [i64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+/// Tries of an event that an address refuses while it takes others.
+const REFUSALS: i64 = 3;
 /// Failures in a row after which an address is left alone for a while.
 const BREAK: i64 = 5;
 /// For how long it is left alone, in seconds, growing with each further failure.
@@ -163,6 +165,8 @@ pub enum Tried {
     Taken,
     /// It was not, and may be later; not before so many milliseconds, if the other side says so.
     Failed(Option<i64>),
+    /// It was not, and what was wrong is the event itself, says the other side.
+    Refused,
     /// The address wants no more (410).
     Gone,
 }
@@ -172,7 +176,7 @@ impl Health {
     pub fn gate(self, now: Timestamp) -> Gate {
         if now < self.open_until {
             Gate::Open
-        } else if self.failures >= BREAK {
+        } else if self.failures >= BREAK && self.open_until > Timestamp::default() {
             Gate::Trial
         } else {
             Gate::Closed
@@ -182,30 +186,54 @@ impl Health {
     /// The health after a try. `jitter` is from 0 to 999.
     #[must_use]
     pub fn after(self, tried: Tried, now: Timestamp, jitter: u16) -> Self {
-        let Tried::Failed(asked) = tried else {
-            return Self::default();
-        };
         let failures = self.failures.saturating_add(1);
+        let failing_since = if self.failures == 0 {
+            now
+        } else {
+            self.failing_since
+        };
         let rest = usize::try_from(failures - BREAK)
             .ok()
             .map_or(0, |over| REST[over.min(REST.len() - 1)] * 1_000);
-        let asked = asked.unwrap_or(0).clamp(0, RETRY_AFTER_MAX_MS);
-        let wait = spread(rest, jitter).max(asked);
+        let wait = match tried {
+            Tried::Taken | Tried::Gone => return Self::default(),
+            Tried::Failed(asked) => {
+                let asked = asked.unwrap_or(0).clamp(0, RETRY_AFTER_MAX_MS);
+                spread(rest, jitter).max(asked)
+            }
+            // It answers, so other events need not wait.
+            Tried::Refused => 0,
+        };
+        let open_until = match wait {
+            0 if self.open_until <= now => Timestamp::default(),
+            0 => self.open_until,
+            _ => self.open_until.max(now.plus_millis(wait)),
+        };
         Self {
             failures,
-            failing_since: if self.failures == 0 {
-                now
-            } else {
-                self.failing_since
-            },
-            open_until: self.open_until.max(now.plus_millis(wait)),
+            failing_since,
+            open_until,
         }
+    }
+
+    /// Whether the address has taken something since an event was first tried that fails now for the `attempts`th time.
+    pub fn took_others(self, attempts: i64, now: Timestamp) -> bool {
+        let waits = usize::try_from(attempts - 1).unwrap_or(0);
+        let seconds: i64 = SCHEDULE.iter().take(waits).sum();
+        // A later failure only begins a row if something was taken before it.
+        self.failures == 0 || self.failing_since > now.plus_millis(-seconds * 1_000)
     }
 
     /// Whether it has failed for so long that it is given up.
     pub fn hopeless(self, now: Timestamp) -> bool {
         self.failures >= BREAK && now.millis_since(self.failing_since) >= GIVE_UP_MS
     }
+}
+
+/// Whether an event is given up that an address refused for the `attempts`th time while it takes others: it will not take this one in three days
+/// either. Kept for the whole schedule, such events would fill the `waiting` places that a webhook has, and then hold up all others.
+pub fn is_unwanted(attempts: i64, waiting: i64) -> bool {
+    attempts >= REFUSALS || waiting >= RETRIES_MAX / 2
 }
 
 /// When an event that failed `attempts` times is tried again, in milliseconds from now; `None` to give it up. `jitter` is from 0 to
@@ -362,6 +390,21 @@ mod tests {
         assert_eq!(again.after(Tried::Taken, later, 0), Health::default());
         assert!(!again.hopeless(NOW.plus_millis(GIVE_UP_MS - 1)));
         assert!(again.hopeless(NOW.plus_millis(GIVE_UP_MS)));
+    }
+
+    #[test]
+    fn what_an_address_takes_after_a_refusal_tells_that_it_works() {
+        let refused = Health::default().after(Tried::Refused, NOW, 0);
+        assert!(Health::default().took_others(1, NOW));
+        let [second, third] = [5_000, 305_000].map(|wait| NOW.plus_millis(wait));
+        assert!(!refused.took_others(2, second), "nothing came in between");
+        let row = refused.after(Tried::Refused, second, 0);
+        assert!(!row.took_others(3, third));
+        let taken = row.after(Tried::Taken, second.plus_millis(1), 0);
+        assert!(taken.took_others(3, third));
+        let another = taken.after(Tried::Refused, second.plus_millis(2), 0);
+        assert!(another.took_others(3, third));
+        assert!(!is_unwanted(2, 0) && is_unwanted(3, 0) && is_unwanted(1, 100));
     }
 
     #[test]

@@ -260,6 +260,55 @@ story!(
 );
 
 story!(
+    an_event_that_an_address_refuses_is_given_up_soon_where_others_are_taken,
+    async |database: Database| {
+        let stage = Stage::with(database, &LOCAL).await;
+        let receiver = Receiver::start().await;
+        subscribe(&stage, &receiver.url, &[]).await;
+        receiver.answer(Manner::Refuses("request.cancelled"));
+        let waiting = "select count(*) from webhook_retries";
+        for n in 0..250 {
+            let asked = ask(&stage, &format!("C-{n}")).await;
+            let path = format!("/v1/requests/{asked}/cancel");
+            let answer = call(&stage, Method::POST, &path, &json!({})).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        publish(&stage).await;
+        let told = receiver.told();
+        let taken = told
+            .iter()
+            .filter(|told| told.json()["type"] != "request.cancelled");
+        assert_eq!(taken.count(), 250, "none of them holds up another");
+        let waits = stage.database.number(waiting).await;
+        assert!((1..=132).contains(&waits), "{waits} wait");
+        for n in 0..3 {
+            stage.pass(400);
+            ask(&stage, &format!("L-{n}")).await;
+            publish(&stage).await;
+        }
+        assert_eq!(
+            stage.database.number(waiting).await,
+            0,
+            "three refusals are enough"
+        );
+        let before = receiver.told().len();
+        receiver.answer(Manner::Refuses("request.sent"));
+        ask(&stage, "A-1").await;
+        for _ in 0..4 {
+            publish(&stage).await;
+            stage.pass(400);
+        }
+        assert_eq!(
+            receiver.told().len(),
+            before + 3,
+            "who takes nothing is believed less"
+        );
+        assert_eq!(stage.database.number(waiting).await, 1);
+        stage.finish().await;
+    }
+);
+
+story!(
     an_address_that_asks_for_time_is_left_alone_for_so_long,
     async |database: Database| {
         let stage = Stage::with(database, &LOCAL).await;

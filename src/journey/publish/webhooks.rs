@@ -16,7 +16,8 @@ use crate::domain::id::{DeskId, EventId, WebhookId};
 use crate::domain::notice::{Notice, Recorded};
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::{
-    Delivery, Gate, RETRIES_MAX, Tried, Webhook, WebhookSecret, WebhookState, retry_after,
+    Delivery, Gate, RETRIES_MAX, Tried, Webhook, WebhookSecret, WebhookState, is_unwanted,
+    retry_after,
 };
 use crate::journey::Journey;
 use crate::sink::{Call, Called, Post};
@@ -171,6 +172,7 @@ impl Journey {
             usize::try_from(WINDOW).unwrap_or(1)
         };
         let (webhook, secrets) = (work.webhook.clone(), work.secrets.clone());
+        let waiting = work.waiting;
         let (window, to, mut settled) = window(work, most);
         if window.is_empty() && settled.is_empty() && to == webhook.mark {
             return Ok(false);
@@ -179,6 +181,7 @@ impl Journey {
             .call_all(post.as_ref(), &webhook, &secrets, window)
             .await;
         told.sort_by_key(|told| told.seq);
+        let took = told.iter().any(|told| told.tried == Tried::Taken);
 
         let ended = self.clock.now();
         let (mut health, mut state, mut again) = (webhook.health, webhook.state, Vec::new());
@@ -186,11 +189,15 @@ impl Journey {
             let jitter = u16::from_le_bytes(random(self.entropy.as_ref())) % 1000;
             health = health.after(told.tried, ended, jitter);
             let attempt = told.delivery.attempt;
-            match (told.tried, retry_after(attempt, jitter)) {
-                (Tried::Failed(_), Some(wait)) => {
+            let unwanted = told.tried == Tried::Refused
+                && is_unwanted(attempt, waiting)
+                && (took || webhook.health.took_others(attempt, ended));
+            let wait = retry_after(attempt, jitter).filter(|_| !unwanted);
+            match (told.tried, wait) {
+                (Tried::Failed(_) | Tried::Refused, Some(wait)) => {
                     again.push((told.seq, attempt, ended.plus_millis(wait)));
                 }
-                (Tried::Failed(_), None) => {
+                (Tried::Failed(_) | Tried::Refused, None) => {
                     self.count_call("gave_up");
                     settled.push(told.seq);
                 }
@@ -288,7 +295,7 @@ impl Journey {
         let tried = tried(&called);
         self.count_call(match tried {
             Tried::Taken => "ok",
-            Tried::Failed(_) => "failed",
+            Tried::Failed(_) | Tried::Refused => "failed",
             Tried::Gone => "gone",
         });
         Told {
@@ -315,9 +322,11 @@ impl Journey {
 }
 
 fn tried(called: &Called) -> Tried {
-    match called.error {
-        "" => Tried::Taken,
-        "gone" => Tried::Gone,
+    match (called.error, called.status) {
+        ("", _) => Tried::Taken,
+        ("gone", _) => Tried::Gone,
+        // What these say is about what was sent. 401, 403 and 404 are about the address.
+        ("refused", 400 | 406 | 409 | 413 | 415 | 422) => Tried::Refused,
         _ => Tried::Failed(called.retry_after_ms),
     }
 }

@@ -50,6 +50,8 @@ pub(crate) enum Manner {
     Status(u16, Vec<(&'static str, String)>),
     /// With this status and these words.
     Says(u16, &'static str),
+    /// With 400 to events of this type, with 204 to others.
+    Refuses(&'static str),
     /// Not at all: the call hangs.
     Never,
     /// With bodies of this many bytes, for ever.
@@ -161,8 +163,16 @@ async fn answer(
         raw,
         at: Instant::now(),
     };
+    let raw = told.raw.clone();
     send.send_modify(|all| all.push(told));
     Ok(match manner {
+        Manner::Refuses(unwanted) => {
+            let said: Value = serde_json::from_slice(&raw).unwrap();
+            let refused = said["type"] == unwanted;
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::from_u16(if refused { 400 } else { 204 }).unwrap();
+            response
+        }
         Manner::Never => std::future::pending().await,
         Manner::Endless(bytes) => Response::new(Full::new(vec![b'x'; bytes].into())),
         Manner::Says(status, words) => {
