@@ -150,7 +150,7 @@ impl Inner {
         tx: &mut Tx,
         request: &Request,
     ) -> Result<(), StoreError> {
-        let address = self.address_hash(&request.contact.known_at());
+        let address = self.address_hash(request.contact.known_at());
         self.uncount(tx, request.desk, Some(&address)).await
     }
 
