@@ -34,8 +34,8 @@ pub(crate) async fn kills(bench: &Bench, samples: &mut Samples) -> Result<(), Fa
                 server.kill()
             };
             let load = client::closed(server.address, CONNECTIONS, bench.time, work);
-            let (run, killed) = tokio::join!(load, killer);
-            killed?;
+            let (run, died) = tokio::join!(load, killer);
+            died?;
             let (run, _): (Run, Work) = run?;
             drop(server);
             // What is there after it is back, which is when a database has rolled back what was not committed.
