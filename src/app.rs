@@ -208,7 +208,8 @@ impl App {
         let doors = Doors {
             journey: Arc::new(journey.clone()),
             known_keys: http::KnownKeys::default(),
-            readers: http::Readers::default(),
+            readers: http::Seats::default(),
+            exports: http::Seats::default(),
             limits: http::Limits::new(&limits(config), Arc::clone(&parts.clock)),
             body_deadline: Duration::from_secs(config.server.body_seconds),
             metrics_key: config.server.metrics_key,

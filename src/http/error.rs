@@ -117,6 +117,11 @@ pub(super) const CODES: &[(&str, u16, &str)] = &[
         "The key reads as many streams as it may.",
     ),
     (
+        "too_many_exports",
+        429,
+        "The desk takes as many exports at once as it may.",
+    ),
+    (
         "rate_limited",
         429,
         "Too many calls or attempts. Try again after Retry-After.",

@@ -32,14 +32,15 @@ mod hooks;
 mod limits;
 mod pages;
 mod sandbox;
+mod seats;
 pub mod server;
 mod totals;
 mod visitor;
 
-pub use api::Readers;
 pub use auth::KnownKeys;
 use error::{Problem, StoreFailed};
 pub use limits::{LimitSettings, Limits};
+pub use seats::Seats;
 pub use totals::all::families;
 
 /// What every handler has.
@@ -50,7 +51,9 @@ pub struct Doors {
     /// API keys that were found lately.
     pub known_keys: KnownKeys,
     /// Who reads events.
-    pub readers: Readers,
+    pub readers: Seats,
+    /// Who takes exports.
+    pub exports: Seats,
     /// Who tries doors, and who calls too often.
     pub limits: Limits,
     /// For a request's body.

@@ -9,7 +9,7 @@ use parquet::schema::parser::parse_message_type;
 
 use crate::domain::time::Timestamp;
 
-use super::exports::{Cell, Column, Kind};
+use super::cells::{Cell, Column, Kind};
 
 /// Rows of one group.
 const GROUP: usize = 10_000;

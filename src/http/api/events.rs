@@ -8,9 +8,9 @@
     reason = "the macro that documents a path writes its parameters' type twice"
 )]
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
@@ -18,7 +18,6 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream};
 use http::{HeaderMap, HeaderValue};
-use prometheus::IntGauge;
 use serde::Deserialize;
 use tokio::time::{Instant, Interval, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +30,7 @@ use crate::domain::notice::Notice;
 use crate::http::Doors;
 use crate::http::auth::presented;
 use crate::http::error::Problem;
+use crate::http::seats::Seat;
 use crate::journey::Reader;
 
 /// Readers with one key.
@@ -98,7 +98,7 @@ pub(super) async fn read(
     let gauge = doors.journey.metrics.streams.readers.clone();
     let seat = doors
         .readers
-        .sit(handle, gauge)
+        .sit(handle, READERS_MAX, Some(gauge))
         .ok_or_else(|| Problem::new("too_many_streams", ""))?;
     let reader = doors.journey.reader(desk.id, after).await?;
     // A block without data is no event, and yet its `id` is the last one that the reader has (WHATWG HTML, 9.2.6).
@@ -192,49 +192,4 @@ fn told(notice: &Notice) -> Event {
         .id(notice.seq.to_string())
         .event(notice.kind)
         .data(json)
-}
-
-/// How many streams are read with each key.
-#[derive(Debug, Clone, Default)]
-pub struct Readers(Arc<Mutex<HashMap<String, usize>>>);
-
-/// One reader's place; leaving it frees it.
-struct Seat {
-    readers: Readers,
-    handle: String,
-    gauge: IntGauge,
-}
-
-impl Readers {
-    fn sit(&self, handle: String, gauge: IntGauge) -> Option<Seat> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(handle.clone()).or_insert(0);
-        if *count >= READERS_MAX {
-            return None;
-        }
-        *count += 1;
-        gauge.inc();
-        Some(Seat {
-            readers: self.clone(),
-            handle,
-            gauge,
-        })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.gauge.dec();
-        let mut taken = self
-            .readers
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.handle) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.handle);
-            }
-        }
-    }
 }

@@ -13,19 +13,22 @@ use http_body_util::channel::{Channel, Sender};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
 
+use super::cells::{Cell, Column, Kind, in_csv};
 use super::columnar::Columnar;
-use super::formula::harmless;
 use super::view::{RatingView, RequestView};
 use crate::domain::id::DeskId;
 use crate::domain::rating::Rating;
 use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::{AgentKind, Attribution, Phase};
+use crate::http::error::Problem;
 use crate::http::{Doors, header_text};
 use crate::store::{Filter, SharedStore, StoreError};
 
 /// Rows read at once.
 const PAGE: i64 = 1000;
+/// Exports of one desk at the same time: each holds pages in memory, and keeps the database busy.
+const AT_ONCE: usize = 3;
 /// Pages that wait for a slow reader.
 const WAITING: usize = 2;
 
@@ -70,29 +73,6 @@ pub(super) fn format(headers: &HeaderMap) -> Option<Format> {
             let mut known = known.filter(|format| format.media_type().eq_ignore_ascii_case(one));
             known.next()
         })
-}
-
-/// What a column holds.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
-    Text,
-    Int,
-    Instant,
-}
-
-/// A column of a table.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-}
-
-/// A value of a table.
-#[derive(Debug, Clone)]
-pub(super) enum Cell {
-    Text(String),
-    Int(i64),
-    At(Option<Timestamp>),
 }
 
 macro_rules! columns {
@@ -252,16 +232,36 @@ fn about(attribution: &Attribution) -> [Cell; 9] {
 }
 
 /// All ratings that match.
-pub(super) fn ratings(doors: &Doors, desk: DeskId, filter: Filter, format: Format) -> Response {
+pub(super) fn ratings(
+    doors: &Doors,
+    desk: DeskId,
+    filter: Filter,
+    format: Format,
+) -> Result<Response, Problem> {
     stream::<(Rating, Request)>(doors, desk, filter, format)
 }
 
 /// All requests that match.
-pub(super) fn requests(doors: &Doors, desk: DeskId, filter: Filter, format: Format) -> Response {
+pub(super) fn requests(
+    doors: &Doors,
+    desk: DeskId,
+    filter: Filter,
+    format: Format,
+) -> Result<Response, Problem> {
     stream::<Request>(doors, desk, filter, format)
 }
 
-fn stream<T: Exported>(doors: &Doors, desk: DeskId, filter: Filter, format: Format) -> Response {
+fn stream<T: Exported>(
+    doors: &Doors,
+    desk: DeskId,
+    filter: Filter,
+    format: Format,
+) -> Result<Response, Problem> {
+    let seat = doors.exports.sit(desk.to_string(), AT_ONCE, None);
+    let seat = seat.ok_or_else(|| Problem {
+        retry_after: Some(10),
+        ..Problem::new("too_many_exports", "")
+    })?;
     let (mut sender, channel) = Channel::<Bytes, Error>::new(WAITING);
     let store = SharedStore::clone(&doors.journey.store);
     TaskTracker::new().spawn(async move {
@@ -269,6 +269,7 @@ fn stream<T: Exported>(doors: &Doors, desk: DeskId, filter: Filter, format: Form
             tracing::warn!(%error, "an export was broken off");
             sender.abort(error);
         }
+        drop(seat);
     });
     let mut response = Body::new(channel).into_response();
     let headers = response.headers_mut();
@@ -278,7 +279,7 @@ fn stream<T: Exported>(doors: &Doors, desk: DeskId, filter: Filter, format: Form
     if let Ok(name) = HeaderValue::from_str(&name) {
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
-    response
+    Ok(response)
 }
 
 /// Sends all that matches. Whoever has gone away is no error: the rest is not read any more.
@@ -373,24 +374,9 @@ impl Writer {
     }
 }
 
-/// A value as a cell of CSV. A number of ours stays a number.
-fn in_csv(cell: Cell) -> String {
-    match cell {
-        Cell::Text(text) => harmless(text),
-        Cell::Int(number) => number.to_string(),
-        Cell::At(at) => at.map_or_else(String::new, Timestamp::to_rfc3339),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_formula_is_no_formula_any_more() {
-        assert_eq!(in_csv(Cell::Text("=1+1".to_owned())), "'=1+1");
-        assert_eq!(in_csv(Cell::Int(-1)), "-1");
-    }
 
     #[test]
     fn the_first_known_type_is_taken() {

@@ -9,6 +9,7 @@ use super::Doors;
 use super::error::Problem;
 use crate::domain::time::Timestamp;
 
+mod cells;
 mod columnar;
 mod comments;
 mod compare;
@@ -31,8 +32,6 @@ mod summary;
 mod view;
 mod webhook_view;
 mod webhooks;
-
-pub use events::Readers;
 
 pub(super) fn router() -> OpenApiRouter<Doors> {
     OpenApiRouter::new()

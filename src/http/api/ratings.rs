@@ -93,7 +93,7 @@ pub(super) async fn list(
         limit: limit + 1,
     };
     if let Some(format) = format {
-        return Ok(exports::ratings(&doors, desk.id, filter, format));
+        return exports::ratings(&doors, desk.id, filter, format);
     }
     let mut ratings = doors.journey.store.ratings(desk.id, &filter).await?;
     let next = next(&mut ratings, limit, |(rating, _)| rating.id.uuid().simple());

@@ -258,7 +258,7 @@ pub(super) async fn list(
         limit: limit + 1,
     };
     if let Some(format) = format {
-        return Ok(exports::requests(&doors, desk.id, filter, format));
+        return exports::requests(&doors, desk.id, filter, format);
     }
     let mut requests = doors.journey.store.requests(desk.id, &filter).await?;
     let next = next(&mut requests, limit, |request| request.id.uuid().simple());
