@@ -175,32 +175,27 @@ impl Nats {
         context: &jetstream::Context,
         letters: &[Letter],
     ) -> (usize, Option<SinkError>) {
-        // All are on their way before the first acknowledgement is waited for; one connection keeps their order.
-        let mut acknowledgements = Vec::with_capacity(letters.len());
-        let mut failed = None;
-        for letter in letters {
+        // One after the other: were the next ones on their way already when one gets lost, it would come in behind them.
+        for (taken, letter) in letters.iter().enumerate() {
             let subject = format!("{}.{}.{}", self.settings.prefix, letter.desk, letter.kind);
             let message = PublishMessage::build()
                 .payload(letter.body.clone())
                 .header("Content-Type", "application/json")
                 .message_id(&letter.id)
                 .expected_stream(&self.settings.stream);
-            match context.send_publish(subject, message).await {
-                Ok(acknowledgement) => acknowledgements.push(acknowledgement),
-                Err(error) => {
-                    failed = Some(SinkError::new("publish", error));
-                    break;
-                }
+            let sent = context.send_publish(subject, message).await;
+            let failed = match sent {
+                Ok(acknowledgement) => acknowledgement
+                    .into_future()
+                    .await
+                    .map_err(|error| SinkError::new("acknowledge", error)),
+                Err(error) => Err(SinkError::new("publish", error)),
+            };
+            if let Err(error) = failed {
+                return (taken, Some(error));
             }
         }
-        let mut taken = 0;
-        for acknowledgement in acknowledgements {
-            if let Err(error) = acknowledgement.into_future().await {
-                return (taken, Some(SinkError::new("acknowledge", error)));
-            }
-            taken += 1;
-        }
-        (taken, failed)
+        (letters.len(), None)
     }
 }
 
