@@ -52,6 +52,10 @@ const RETRY: Sql = Sql::both(
 );
 const SETTLED: Sql =
     Sql::both("delete from webhook_retries where desk_id = $1 and webhook_id = $2 and seq = $3");
+/// Not what has been tried often: an address that comes and goes would use up the tries of days in an hour.
+const SOON: Sql = Sql::both(
+    "update webhook_retries set next_at = $3 where desk_id = $1 and webhook_id = $2 and next_at > $3 and attempts <= 5",
+);
 /// A webhook that was told to go back meanwhile, or was changed or switched off, stays as it was told.
 const TRIED: Sql = Sql::both(
     "update webhooks set mark = case when mark = $3 then $4 else mark end, failures = $5, failing_since = $6, open_until = $7, \
@@ -72,6 +76,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("tries.retries", RETRIES),
     ("tries.retry", RETRY),
     ("tries.settled", SETTLED),
+    ("tries.soon", SOON),
     ("tries.tried", TRIED),
 ];
 
@@ -115,6 +120,8 @@ pub struct WebhookTries {
     pub again: Vec<(i64, i64, Timestamp)>,
     /// Every try.
     pub log: Vec<Delivery>,
+    /// By when to try again whatever has been tried a few times only.
+    pub soon: Option<Timestamp>,
 }
 
 /// Telling webhooks.
@@ -314,6 +321,10 @@ async fn record(tx: &mut Tx, tries: &WebhookTries) -> Result<(), StoreError> {
         let next_at = Value::Int(next_at.as_millis());
         let values = [desk, id, Value::Int(*seq), Value::Int(*attempts), next_at];
         tx.execute(RETRY, &values).await?;
+    }
+    if let Some(soon) = tries.soon {
+        tx.execute(SOON, &[desk, id, Value::Int(soon.as_millis())])
+            .await?;
     }
     let health = tries.health;
     let values = [

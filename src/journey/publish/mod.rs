@@ -52,6 +52,14 @@ const COUNT: Duration = Duration::from_secs(2);
 /// Makes metric families of figures, as `/metrics/totals` shows them.
 pub type Families = fn(&Figures, Timestamp) -> Vec<MetricFamily>;
 
+/// Webhooks that are being told right now.
+#[derive(Default)]
+struct Called {
+    now: BTreeSet<WebhookId>,
+    /// The last one that was begun: the next round begins behind it.
+    last: Option<WebhookId>,
+}
+
 /// Who is told, and what of it this process is at.
 #[derive(Clone)]
 pub struct Publishing {
@@ -72,7 +80,7 @@ pub struct Publishing {
     /// The last place of each stream, as long as somebody reads here.
     heads: Arc<watch::Sender<Heads>>,
     /// Webhooks that are being told right now.
-    called: Arc<Mutex<BTreeSet<WebhookId>>>,
+    called: Arc<Mutex<Called>>,
     room: Arc<Semaphore>,
     /// When they were counted for the metrics.
     counted: Arc<Mutex<Option<Instant>>>,
@@ -124,13 +132,21 @@ impl Publishing {
 impl Journey {
     /// One round of the relay: gives committed events their places. Whether there are more.
     pub async fn relay(&self) -> Result<bool, StoreError> {
-        let placed = self.store.place_events(STEP).await?;
+        let placed = match self.store.place_events(STEP).await {
+            Ok(placed) => placed,
+            Err(error) => {
+                // What waits is seen also while it gets no place.
+                if let Ok(Some(oldest)) = self.store.oldest_unplaced().await {
+                    self.show_oldest(Some(oldest));
+                }
+                return Err(error);
+            }
+        };
         if !placed.is_empty() {
             self.publishing
                 .bell
                 .send_modify(|count| *count = count.wrapping_add(1));
         }
-        let now = self.clock.now();
         let more = placed.len() >= usize::try_from(STEP).unwrap_or(usize::MAX);
         // What has just got its place shows how far behind we were; only when that was not all must the store be asked.
         let oldest = if more {
@@ -138,9 +154,13 @@ impl Journey {
         } else {
             None
         };
-        let waits = oldest.map_or(0, |oldest| now.millis_since(oldest));
-        self.metrics.streams.outbox_oldest.set(seconds(waits));
+        self.show_oldest(oldest);
         Ok(more)
+    }
+
+    fn show_oldest(&self, oldest: Option<Timestamp>) {
+        let waits = oldest.map_or(0, |oldest| self.clock.now().millis_since(oldest));
+        self.metrics.streams.outbox_oldest.set(seconds(waits));
     }
 
     /// Deletes what was told and is old.

@@ -128,6 +128,7 @@ impl Journey {
             settled: Vec::new(),
             again: Vec::new(),
             log: vec![delivery.clone()],
+            soon: None,
         };
         self.store.record_tries(&tries).await?;
         Ok(Some(delivery))

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -26,8 +26,9 @@ use crate::store::{StoreError, WebhookTries, WebhookWork};
 /// Events of one window, and calls of one webhook at the same time.
 const WINDOW: i64 = 32;
 const ABREAST: usize = 8;
-/// Windows before a webhook makes room for others.
+/// A webhook makes room for others after so many windows, or sooner if they take long.
 const TURN: usize = 50;
+const TURN_TIME: Duration = Duration::from_secs(5);
 /// Webhooks that are looked for at once.
 const BUSY: i64 = 200;
 /// For so long at least a webhook is left alone that cannot be read.
@@ -57,19 +58,25 @@ pub(super) struct Told {
 impl Journey {
     /// One round: begins to tell every webhook that has something to be told and is not being told already.
     pub(in crate::journey) async fn tell_webhooks(&self) -> Result<(), StoreError> {
-        for (desk, id) in self.store.busy_webhooks(self.clock.now(), BUSY).await? {
+        let mut busy = self.store.busy_webhooks(self.clock.now(), BUSY).await?;
+        // Whoever had a turn last comes last, or slow ones would take every place again and again.
+        let last = self.called(|called| called.last);
+        busy.sort_by_key(|(_, id)| last.is_some_and(|last| *id <= last));
+        for (desk, id) in busy {
             let Ok(permit) = Arc::clone(&self.publishing.room).try_acquire_owned() else {
                 return Ok(());
             };
-            if !self.called(|called| called.insert(id)) {
+            if !self.called(|called| called.now.insert(id)) {
                 continue;
             }
+            self.called(|called| called.last = Some(id));
             let journey = self.clone();
             self.publishing.tasks.spawn(async move {
+                let begun = Instant::now();
                 for _ in 0..TURN {
                     match journey.tell_webhook(desk, id).await {
-                        Ok(true) => {}
-                        Ok(false) => break,
+                        Ok(true) if begun.elapsed() < TURN_TIME => {}
+                        Ok(_) => break,
                         Err(error) => {
                             journey.store_failed(&error);
                             tracing::warn!(webhook = %id, %error, "a webhook could not be told");
@@ -77,7 +84,7 @@ impl Journey {
                         }
                     }
                 }
-                journey.called(|called| called.remove(&id));
+                journey.called(|called| called.now.remove(&id));
                 drop(permit);
             });
         }
@@ -95,7 +102,7 @@ impl Journey {
         self.count_webhooks().await
     }
 
-    fn called<T>(&self, change: impl FnOnce(&mut std::collections::BTreeSet<WebhookId>) -> T) -> T {
+    fn called<T>(&self, change: impl FnOnce(&mut super::Called) -> T) -> T {
         let called = &self.publishing.called;
         change(&mut called.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -150,6 +157,7 @@ impl Journey {
             settled: Vec::new(),
             again: Vec::new(),
             log: Vec::new(),
+            soon: None,
         };
         self.store.record_tries(&tries).await
     }
@@ -220,6 +228,8 @@ impl Journey {
                 .all(|told| told.seq != *seq || told.delivery.attempt > 1)
         });
         let (from, open) = (webhook.mark, health.gate(ended) != Gate::Closed);
+        // It is back: what it missed need not wait for its time.
+        let soon = (gate == Gate::Trial && !open).then_some(ended);
         let log = told.into_iter().map(|told| told.delivery).collect();
         let tries = WebhookTries {
             desk,
@@ -231,6 +241,7 @@ impl Journey {
             settled,
             again,
             log,
+            soon,
         };
         self.store.record_tries(&tries).await?;
         Ok(state == WebhookState::Enabled && !open)

@@ -87,6 +87,7 @@ fn tries(stage: &Stage, id: WebhookId, (from, to): (i64, i64), again: &[i64]) ->
         settled: Vec::new(),
         again: again.iter().map(|seq| (*seq, 1, after(5_000))).collect(),
         log: Vec::new(),
+        soon: None,
     }
 }
 
