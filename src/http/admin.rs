@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode, header};
 use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts};
+use serde::Deserialize;
 
 use super::error::Problem;
 use super::{Doors, families};
@@ -53,8 +55,33 @@ async fn metrics(State(doors): State<Doors>, headers: HeaderMap) -> Result<Respo
     encode(&families)
 }
 
-async fn all_totals(State(doors): State<Doors>, headers: HeaderMap) -> Result<Response, Problem> {
-    let desk = allow(&doors, &headers).await?;
+/// What of the totals is wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    /// The short name of a desk: one target for each of many desks, none of which shares its series with another.
+    desk: Option<String>,
+}
+
+async fn all_totals(
+    State(doors): State<Doors>,
+    headers: HeaderMap,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let own = allow(&doors, &headers).await?;
+    let Query(wanted) =
+        wanted.map_err(|error| Problem::new("invalid_parameter", error.body_text()))?;
+    let desk = match (own, wanted.desk) {
+        (own, None) => own,
+        (Some(own), Some(slug)) if own.slug != slug => {
+            return Err(Problem::new("forbidden", "The key is another desk's."));
+        }
+        (_, Some(slug)) => {
+            let desk = doors.journey.store.find_desk(&slug).await?;
+            let unknown = || Problem::parameter("desk", "is no desk's short name");
+            Some(Arc::new(desk.ok_or_else(unknown)?))
+        }
+    };
     encode(&database(&doors, desk.as_deref()).await?)
 }
 

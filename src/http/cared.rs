@@ -108,7 +108,7 @@ pub(super) fn families(
 }
 
 /// The desks with series of their own: those whose first event was earlier, so who has a series keeps it.
-fn own_desks(totals: &[Total]) -> BTreeSet<&String> {
+pub(super) fn own_desks(totals: &[Total]) -> BTreeSet<&String> {
     let mut first: Vec<(i64, &String)> = Vec::new();
     let mut seen: BTreeMap<&String, usize> = BTreeMap::new();
     let mut last: Option<(&String, usize)> = None;

@@ -20,9 +20,13 @@ use crate::store::Backlog;
 pub(super) mod all;
 mod held;
 
-/// Places (a desk's touchpoint in a channel) with series of their own. A place has at most 32 series, and 10,000 are what one
-/// scrape should have.
-const PLACES_MAX: usize = 300;
+/// Places (a desk's touchpoint in a channel) with series of their own. A place has at most 43 series, and 10,000 are what one
+/// scrape may have.
+const PLACES_MAX: usize = 150;
+/// So many of them are whosever comes first. Of the others a desk gets one as long as it has fewer than this, so that a desk that
+/// names a touchpoint for every ticket leaves room for those that come after it.
+const FIRST_COME: usize = 75;
+const OF_DESK: usize = 15;
 /// Desks' channels whose further touchpoints share the label `_other`; beyond that desks share one too.
 const SHARED_MAX: usize = 20;
 const OTHER: &str = "_other";
@@ -43,7 +47,6 @@ const NO_ANSWERS: Sums = ([0; ANSWER_SECONDS.len() + 1], 0);
 pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
     let mut requests: Vec<(Labels, i64)> = Vec::new();
     let mut ratings: Vec<(Labels, i64)> = Vec::new();
-    let mut changes: Vec<(Labels, i64)> = Vec::new();
     let mut opt_outs: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut unrecognized: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut lost: BTreeMap<Labels, i64> = BTreeMap::new();
@@ -56,7 +59,7 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
         // All five from the start: a counter that first appears as 1 has no increase that Prometheus could see.
         let mut scores = [0; 5];
         let mut answered = None;
-        let [mut corrected, mut left, mut unread] = [None; 3];
+        let [mut left, mut unread] = [None; 2];
         let mut given_up = 0;
         for total in totals {
             for (state, reason) in states(total) {
@@ -74,7 +77,6 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
                     }
                     *sum += total.elapsed_ms;
                 }
-                EventKind::RatingChanged => *corrected.get_or_insert(0) += total.count,
                 EventKind::ContactOptedOut => *left.get_or_insert(0) += total.count,
                 EventKind::ReplyUnrecognized => *unread.get_or_insert(0) += total.count,
                 EventKind::DeliveryLost => given_up += total.count,
@@ -88,6 +90,7 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
                 | EventKind::RequestCancelled
                 | EventKind::RatingCommented
                 // Counted in the files beside this one.
+                | EventKind::RatingChanged
                 | EventKind::RatingAuto
                 | EventKind::RatingSuspect
                 | EventKind::RatingExcluded
@@ -112,9 +115,6 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
         if let Some(count) = unread {
             *unrecognized.entry(short).or_default() += count;
         }
-        if let Some(count) = corrected {
-            changes.push((base.clone(), count));
-        }
         if let Some(sums) = answered {
             answers.push((base, sums));
         }
@@ -135,11 +135,7 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
             "Seconds from sending a request to its first counted answer.",
             answers,
         ),
-        counters(
-            "onefive_rating_changes_total",
-            "Scores corrected by the contact.",
-            changes,
-        ),
+        held::corrections(totals),
         counters(
             "onefive_opt_outs_total",
             "Contacts that opted out.",
@@ -239,10 +235,13 @@ pub(super) fn by_place(totals: &[Total]) -> BTreeMap<Place<'_>, Vec<&Total>> {
     }
     places.sort_by_key(|(first, ..)| *first);
     let (mut own, mut shared) = (0, BTreeSet::new());
+    let mut of_desk: BTreeMap<&str, usize> = BTreeMap::new();
     let mut by_label: BTreeMap<Place<'_>, Vec<&Total>> = BTreeMap::new();
     for (_, mut place, of_place) in places {
-        if own < PLACES_MAX {
+        let has = of_desk.entry(place.desk).or_default();
+        if own < FIRST_COME || (own < PLACES_MAX && *has < OF_DESK) {
             own += 1;
+            *has += 1;
         } else {
             place.touchpoint = OTHER;
             let share = (place.desk, place.channel);
@@ -398,8 +397,11 @@ fn float(value: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::follow_up::FollowUpState;
+    use crate::domain::policy::Suppression;
     use crate::domain::rating::Score;
     use crate::domain::request::Channel;
+    use crate::journey::Figures;
 
     fn total(desk: &str, touchpoint: &str, score: i64, bucket: usize, count: i64) -> Total {
         Total {
@@ -449,7 +451,57 @@ mod tests {
         let places = PLACES_MAX + SHARED_MAX + 1;
         assert_eq!(count("onefive_ratings_total"), places * 5);
         assert!(text.contains(r#"touchpoint="t0""#) && !text.contains(r#"touchpoint="t999""#));
-        assert!(count("onefive_") <= 10_000);
+        assert!(
+            text.contains(r#"desk="d0",channel="sms",touchpoint="",score="1""#),
+            "one desk leaves room for others"
+        );
+    }
+
+    /// Every desk, channel, state, reason and score that there can be.
+    #[test]
+    fn a_scrape_has_at_most_ten_thousand_series() {
+        let mut totals = Vec::new();
+        for n in 0..400 {
+            let one = total(&format!("d{}", n % 130), &format!("t{n}"), 5, 0, 1);
+            for state in State::ALL {
+                let entered = Total {
+                    entered: state.bit(),
+                    ..one.clone()
+                };
+                totals.push(entered);
+            }
+            for reason in Suppression::ALL {
+                totals.push(Total {
+                    entered: State::Suppressed.bit(),
+                    reason: Some(reason),
+                    ..one.clone()
+                });
+            }
+            for kind in EventKind::ALL {
+                totals.push(Total {
+                    kind: *kind,
+                    ..one.clone()
+                });
+            }
+        }
+        let figures = Figures {
+            unclosed: (0..130)
+                .map(|n| (format!("d{n}"), FollowUpState::Open, 1))
+                .collect(),
+            totals,
+            ..Figures::default()
+        };
+        let families = all::families(&figures, Timestamp::default());
+        let series = families.iter().map(|family| {
+            let lines = if family.get_field_type() == MetricType::HISTOGRAM {
+                ANSWER_SECONDS.len() + 3
+            } else {
+                1
+            };
+            lines * family.get_metric().len()
+        });
+        let series: usize = series.sum();
+        assert!((8_000..=10_000).contains(&series), "{series}");
     }
 
     #[test]

@@ -234,8 +234,7 @@ story!(
         let rating = &stage.request(&id).await["rating"];
         assert_eq!(json!([rating["score"], rating["grade"]]), json!([5, "tap"]));
         assert_eq!(stage.ratings("email").await, [1, 1, 1]);
-        let changes =
-            r#"onefive_rating_changes_total{desk="acme",channel="email",touchpoint="test"}"#;
+        let changes = r#"onefive_rating_changes_total{desk="acme",from="3",to="5"}"#;
         assert!((stage.metric(changes).await - 1.0).abs() < f64::EPSILON);
         // And from then on only that person corrects.
         assert_ne!(tapped(&stage, &url, "1").await["state"], "answered");

@@ -30,6 +30,7 @@ mod crash;
 mod decisions;
 mod decisions_again;
 mod delivery;
+mod desk_totals;
 mod email;
 mod email_back;
 mod email_bounce;

@@ -27,7 +27,7 @@ METRICS = {
     # Totals of the whole database.
     "onefive_requests_total": {"desk", "channel", "touchpoint", "state", "reason"},
     "onefive_ratings_total": {"desk", "channel", "touchpoint", "score"},
-    "onefive_rating_changes_total": {"desk", "channel", "touchpoint"},
+    "onefive_rating_changes_total": {"desk", "from", "to"},
     "onefive_low_ratings_total": {"desk", "channel", "touchpoint"},
     "onefive_follow_ups": {"desk", "state"},
     "onefive_totals_epoch_seconds": set(),

@@ -1,12 +1,14 @@
-//! Counters of answers that are kept and not counted, of what managers did to ratings, and of asks that waited in vain.
+//! Counters of answers that are kept and not counted, of scores that contacts corrected, of what managers did to ratings, and of asks
+//! that waited in vain.
 
 use std::collections::BTreeMap;
 
 use prometheus::proto::MetricFamily;
 
-use super::{Labels, Place, counters, with};
+use super::{Labels, OTHER, Place, counters, with};
 use crate::domain::event::{EventKind, WAITED};
 use crate::domain::statistics::Total;
+use crate::http::cared::own_desks;
 
 /// The families; empty ones where nothing was counted yet.
 pub(super) fn families(placed: &BTreeMap<Place<'_>, Vec<&Total>>) -> [MetricFamily; 3] {
@@ -52,4 +54,42 @@ pub(super) fn families(placed: &BTreeMap<Place<'_>, Vec<&Total>>) -> [MetricFami
             later,
         ),
     ]
+}
+
+/// Corrections by the score before and the one after, for each desk.
+pub(super) fn corrections(totals: &[Total]) -> MetricFamily {
+    let own = own_desks(totals);
+    let mut corrected: BTreeMap<Labels, i64> = BTreeMap::new();
+    let scores = || (1..=5_usize).flat_map(|from| (1..=5).map(move |to| (from, to)));
+    for total in totals {
+        let desk = if own.contains(&total.desk) {
+            &total.desk
+        } else {
+            OTHER
+        };
+        let labels = |from: usize, to: usize| -> Labels {
+            vec![
+                ("desk", desk.to_owned()),
+                ("from", from.to_string()),
+                ("to", to.to_string()),
+            ]
+        };
+        match (total.kind, total.bucket, total.score) {
+            // From the start: a counter that first appears as 1 has no increase that Prometheus could see.
+            (EventKind::RatingCreated, ..) => {
+                for (from, to) in scores().filter(|(from, to)| from != to) {
+                    corrected.entry(labels(from, to)).or_default();
+                }
+            }
+            (EventKind::RatingChanged, Some(from), Some(to)) => {
+                *corrected.entry(labels(from, to.get().into())).or_default() += total.count;
+            }
+            _ => {}
+        }
+    }
+    counters(
+        "onefive_rating_changes_total",
+        "Scores corrected by the contact, by what they were and what they are.",
+        corrected,
+    )
 }
