@@ -337,10 +337,11 @@ async fn three_replicas_behind_a_balancer_restart_in_turn_and_nobody_notices() {
     let memory = std::mem::take(&mut *memory.lock().unwrap());
     assert!(
         memory.failed.is_empty(),
-        "{} of {}: {:#?}",
+        "{} of {}: {:#?}\n{}",
         memory.failed.len(),
         memory.answers,
-        memory.failed
+        memory.failed,
+        replicas.iter().map(Replica::warnings).collect::<String>()
     );
     let rated = i64::try_from(memory.scores.len()).unwrap();
     assert_eq!(database.number("select count(*) from ratings").await, rated);

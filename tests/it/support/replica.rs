@@ -53,6 +53,19 @@ impl Replica {
         self.program.log()
     }
 
+    /// The lines of its log that somebody should look at.
+    pub(crate) fn warnings(&self) -> String {
+        let log = self.log();
+        let loud = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+        log.lines()
+            .filter(loud)
+            .fold(String::new(), |mut all, line| {
+                all.push_str(line);
+                all.push('\n');
+                all
+            })
+    }
+
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(&mut self, http: &Http) {
         self.program.launch();
