@@ -1,8 +1,9 @@
 //! What the service is measured against and with, each in a process of its own: a bare hyper server that only reads and
-//! answers, and a pretend provider that takes a text after a pause.
+//! answers, a pretend provider that takes a text after a pause, and whoever a webhook calls.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,16 +19,18 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::Fault;
 use super::work::sign;
+use super::{Fault, heard};
 
-/// Which of the two.
+/// Which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Role {
     /// Reads JSON or a signed form, and answers.
     Floor,
     /// Takes a text after a pause.
     Provider,
+    /// Is called by a webhook, and writes down what it is told.
+    Receiver,
 }
 
 /// Where the pretend provider tells how many texts it took.
@@ -38,15 +41,22 @@ struct Served {
     role: Role,
     pause: Duration,
     taken: AtomicU64,
+    file: PathBuf,
 }
 
 /// Serves until standard input ends, which is when the bench that started it is gone.
-pub(crate) async fn serve(role: Role, address: SocketAddr, pause: Duration) -> Result<(), Fault> {
+pub(crate) async fn serve(
+    role: Role,
+    address: SocketAddr,
+    pause: Duration,
+    file: PathBuf,
+) -> Result<(), Fault> {
     let listener = TcpListener::bind(address).await?;
     let served = Arc::new(Served {
         role,
         pause,
         taken: AtomicU64::new(0),
+        file,
     });
     let mut connections = JoinSet::new();
     std::thread::spawn(|| {
@@ -83,7 +93,9 @@ async fn answer(
     };
     let body = body.to_bytes();
     Ok(match served.role {
-        Role::Floor if parts.uri.path() == "/livez" => reply(StatusCode::OK, "text/plain", "ok\n"),
+        Role::Floor | Role::Receiver if parts.uri.path() == "/livez" => {
+            reply(StatusCode::OK, "text/plain", "ok\n")
+        }
         Role::Floor if parts.uri.path() == "/v1/requests" => trigger(&body),
         Role::Floor => {
             let given = parts.headers.get("x-twilio-signature");
@@ -91,6 +103,15 @@ async fn answer(
                 &body,
                 given.map_or(b"".as_slice(), |value| value.as_bytes()),
             )
+        }
+        Role::Receiver => {
+            let noted = heard::line(&body).map(|line| heard::note(&served.file, &line));
+            let status = match noted {
+                Some(Ok(())) => StatusCode::NO_CONTENT,
+                Some(Err(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+                None => StatusCode::BAD_REQUEST,
+            };
+            reply(status, "text/plain", "")
         }
         Role::Provider if parts.uri.path() == COUNT => {
             let taken = served.taken.load(Ordering::Relaxed).to_string();

@@ -19,9 +19,11 @@ use clap::Parser;
 use floor::Role;
 use report::{Samples, with_unit};
 
+mod away;
 mod client;
 mod curve;
 mod floor;
+mod heard;
 mod kills;
 mod process;
 mod report;
@@ -31,6 +33,7 @@ mod seed;
 mod sending;
 mod single;
 mod stage;
+mod streams;
 mod work;
 
 /// What went wrong; only ever printed.
@@ -45,6 +48,10 @@ enum Part {
     Scrape,
     /// A provider that takes 50 ms.
     Sending,
+    /// How soon ratings are told to a reader and to a webhook, at 500 replies/s.
+    Streams,
+    /// All sinks killed for two minutes at 200 replies/s, and what they have afterwards; only if it is named.
+    Away,
     /// Replies at 256 connections while the service is killed, 20 times on each database.
     Kills,
     /// Databases with 0.1 and 1 million ended requests; with --large also 10 million.
@@ -91,6 +98,8 @@ struct Arguments {
     address: Option<SocketAddr>,
     #[arg(long, hide = true, default_value_t = 0)]
     pause_ms: u64,
+    #[arg(long, hide = true, default_value = "")]
+    file: PathBuf,
 }
 
 /// What all parts share.
@@ -176,7 +185,7 @@ async fn client(arguments: Arguments) -> Result<(), Fault> {
     samples.add("fsync", process::fsync_ms(&bench.folder)?);
     let wanted = |part| {
         if arguments.part.is_empty() {
-            part != Part::Results && (part != Part::Curve || !bench.quick)
+            !matches!(part, Part::Results | Part::Away) && (part != Part::Curve || !bench.quick)
         } else {
             arguments.part.contains(&part)
         }
@@ -190,6 +199,12 @@ async fn client(arguments: Arguments) -> Result<(), Fault> {
     if wanted(Part::Sending) {
         sending::sending(&bench, &mut samples).await?;
     }
+    if wanted(Part::Streams) {
+        streams::streams(&bench, &mut samples).await?;
+    }
+    if wanted(Part::Away) {
+        away::away(&bench, &mut samples).await?;
+    }
     if wanted(Part::Kills) {
         kills::kills(&bench, &mut samples).await?;
     }
@@ -200,7 +215,7 @@ async fn client(arguments: Arguments) -> Result<(), Fault> {
         results::results(&bench, &mut samples).await?;
     }
     samples.add("fsync", process::fsync_ms(&bench.folder)?);
-    samples.worst(&["broken", "lost"]);
+    samples.worst(&["broken", "lost", "untold"]);
     println!(
         "\n{} rounds of {} s a run; fsync p50 {}; processor time of others: median {}, at most {}\n",
         bench.rounds,
@@ -215,15 +230,21 @@ async fn client(arguments: Arguments) -> Result<(), Fault> {
 }
 
 #[tokio::main]
-async fn serve(role: Role, address: SocketAddr, pause: Duration) -> Result<(), Fault> {
-    floor::serve(role, address, pause).await
+async fn serve(
+    role: Role,
+    address: SocketAddr,
+    pause: Duration,
+    file: PathBuf,
+) -> Result<(), Fault> {
+    floor::serve(role, address, pause, file).await
 }
 
 fn main() -> Result<(), Fault> {
     let arguments = Arguments::parse();
     match (arguments.role, arguments.address) {
         (Some(role), Some(address)) => {
-            serve(role, address, Duration::from_millis(arguments.pause_ms))
+            let pause = Duration::from_millis(arguments.pause_ms);
+            serve(role, address, pause, arguments.file)
         }
         _ => client(arguments),
     }

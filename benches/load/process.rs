@@ -30,16 +30,37 @@ pub(crate) fn free_address() -> Result<SocketAddr, Fault> {
 impl Server {
     /// This program again, in another role.
     pub(crate) async fn in_role(role: Role, pause: Duration) -> Result<Self, Fault> {
-        let address = free_address()?;
+        let none = Path::new("");
+        Self::role_at(role, free_address()?, pause, none).await
+    }
+
+    /// Whoever a webhook calls; what it is told stands in this file.
+    pub(crate) async fn receiver(file: &Path) -> Result<Self, Fault> {
+        Self::receiver_at(free_address()?, file).await
+    }
+
+    /// The same at this address.
+    pub(crate) async fn receiver_at(address: SocketAddr, file: &Path) -> Result<Self, Fault> {
+        Self::role_at(Role::Receiver, address, Duration::ZERO, file).await
+    }
+
+    async fn role_at(
+        role: Role,
+        address: SocketAddr,
+        pause: Duration,
+        file: &Path,
+    ) -> Result<Self, Fault> {
         let mut command = Command::new(std::env::current_exe()?);
         let name = match role {
             Role::Floor => "floor",
             Role::Provider => "provider",
+            Role::Receiver => "receiver",
         };
         command.args(["--role", name, "--address", &address.to_string()]);
         command.args(["--pause-ms", &pause.as_millis().to_string()]);
+        command.arg("--file").arg(file);
         let path = match role {
-            Role::Floor => "/livez",
+            Role::Floor | Role::Receiver => "/livez",
             Role::Provider => super::floor::COUNT,
         };
         Self::start(command, address, path).await
@@ -56,7 +77,12 @@ impl Server {
         Self::start(command, address, "/readyz").await
     }
 
-    async fn start(mut command: Command, address: SocketAddr, path: &str) -> Result<Self, Fault> {
+    /// Any program that answers at this path once it is ready.
+    pub(crate) async fn start(
+        mut command: Command,
+        address: SocketAddr,
+        path: &str,
+    ) -> Result<Self, Fault> {
         let since = Instant::now();
         let child = command
             .stdin(Stdio::piped())

@@ -100,6 +100,10 @@ const GOALS: &[Goal] = &goals! {
     "CPU of a trigger, PostgreSQL": "postgres.trigger.64.cpu" "us", "postgres.trigger.64.cpu.ratio" "x bare" <= 8.0 / 3.0;
     "reply p99 at 2,000/s over bare, SQLite": "sqlite.open.p99" "ms", "sqlite.open.over" "ms" <= 5.0 / 2.0;
     "reply p99 at 2,000/s over bare, PostgreSQL": "postgres.open.p99" "ms", "postgres.open.over" "ms" <= 5.0 / 2.0;
+    "reply to server-sent event, p99 at 500/s, SQLite": "sqlite.sse.p50" "ms p50", "sqlite.sse.p99" "ms" <= 500.0 / 150.0;
+    "reply to server-sent event, p99 at 500/s, PostgreSQL": "postgres.sse.p50" "ms p50", "postgres.sse.p99" "ms" <= 500.0 / 150.0;
+    "reply to first webhook try, p99 at 500/s, SQLite": "sqlite.webhook.p50" "ms p50", "sqlite.webhook.p99" "ms" <= 1500.0 / 300.0;
+    "reply to first webhook try, p99 at 500/s, PostgreSQL": "postgres.webhook.p50" "ms p50", "postgres.webhook.p99" "ms" <= 1500.0 / 300.0;
     "sending, provider of 50 ms, 256 at once, SQLite": "sqlite.sending.256.rate" "/s", "sqlite.sending.256.ratio" "of limit" >= 0.85 / 0.95;
     "sending, provider of 50 ms, 1,024 at once, SQLite": "sqlite.sending.1024.rate" "/s", "sqlite.sending.1024.ratio" "of limit" >= 0.70 / 0.85;
     "sending, provider of 50 ms, 256 at once, PostgreSQL": "postgres.sending.256.rate" "/s", "postgres.sending.256.ratio" "of limit" >= 0.85 / 0.95;
@@ -118,6 +122,7 @@ const GOALS: &[Goal] = &goals! {
     "memory at its most, PostgreSQL": "" "", "postgres.memory.most" "MiB" <= 150.0 / 64.0;
     "program": "" "", "binary" "MB" <= 25.0 / 14.0;
     "answers with 5xx": "" "", "broken" "" <= 0.0 / 0.0;
+    "events that somebody was never told": "" "", "untold" "" <= 0.0 / 0.0;
     "without an answer, or acknowledged and not stored": "" "", "lost" "" <= 0.0 / 0.0;
 };
 
@@ -214,6 +219,46 @@ const ALSO: &[(&str, &str, &str)] = &[
         "start to the first answer, new file, SQLite",
         "sqlite.start.empty",
         "ms",
+    ),
+    (
+        "after two minutes away: events, SQLite",
+        "sqlite.away.events",
+        "",
+    ),
+    ("  a reader has everything after", "sqlite.away.sse", "s"),
+    (
+        "  a webhook has everything after",
+        "sqlite.away.webhook",
+        "s",
+    ),
+    ("  NATS has everything after", "sqlite.away.nats", "s"),
+    (
+        "  Prometheus has everything after",
+        "sqlite.away.remote_write",
+        "s",
+    ),
+    ("  longest gap between its samples", "sqlite.away.gap", "s"),
+    (
+        "after two minutes away: events, PostgreSQL",
+        "postgres.away.events",
+        "",
+    ),
+    ("  a reader has everything after", "postgres.away.sse", "s"),
+    (
+        "  a webhook has everything after",
+        "postgres.away.webhook",
+        "s",
+    ),
+    ("  NATS has everything after", "postgres.away.nats", "s"),
+    (
+        "  Prometheus has everything after",
+        "postgres.away.remote_write",
+        "s",
+    ),
+    (
+        "  longest gap between its samples",
+        "postgres.away.gap",
+        "s",
     ),
     ("times killed, SQLite", "sqlite.kills", ""),
     ("times killed, PostgreSQL", "postgres.kills", ""),

@@ -36,6 +36,8 @@ pub(crate) struct Stage {
     /// PostgreSQL only: an address to make and drop databases at.
     server: Option<String>,
     setting: Setting,
+    /// Sections besides.
+    more: String,
     /// An API key of the desk.
     pub(crate) key: String,
     /// PostgreSQL's first process.
@@ -57,6 +59,7 @@ impl Stage {
             folder,
             server: server.map(str::to_owned),
             setting,
+            more: String::new(),
             key: String::new(),
             postmaster: None,
         };
@@ -88,7 +91,15 @@ impl Stage {
             Some(&stage.config()),
         )?;
         let key = stage.command(
-            &["key", "create", "--desk", "bench", "--config"],
+            &[
+                "key",
+                "create",
+                "--desk",
+                "bench",
+                "--scopes",
+                "send,read,admin",
+                "--config",
+            ],
             Some(&stage.config()),
         )?;
         key.trim().clone_into(&mut stage.key);
@@ -98,6 +109,11 @@ impl Stage {
     /// Another setting, from the next start on.
     pub(crate) fn set(&mut self, setting: Setting) {
         self.setting = setting;
+    }
+
+    /// Sections of the settings file besides, from the next start on.
+    pub(crate) fn add_settings(&mut self, sections: &str) {
+        self.more.push_str(sections);
     }
 
     /// Starts the service.
@@ -134,9 +150,10 @@ impl Stage {
             "[server]\npublic_url = \"{PUBLIC_URL}\"\npublic = \"{address}\"\napi = \"{address}\"\nadmin = \"{address}\"\n\
              connections_per_peer = 2048\n[limits]\ncalls_per_second = 0\n[database]\nurl = \"{}\"\nbatch = {batch}\n[secrets]\nkeys_file = \"{}\"\n\
              [channels]\nsms = \"twilio\"\n[providers.twilio]\naccount_sid = \"{ACCOUNT}\"\nsecret = \"{SECRET}\"\n\
-             from = \"{SENDER}\"\nbase_url = \"http://{provider}\"\nin_flight = {in_flight}\n[log]\nlevel = \"error\"\n",
+             from = \"{SENDER}\"\nbase_url = \"http://{provider}\"\nin_flight = {in_flight}\n[log]\nlevel = \"error\"\n{}",
             self.url,
             self.keys().display(),
+            self.more,
         );
         Ok(std::fs::write(self.config(), text)?)
     }
