@@ -98,7 +98,7 @@ struct Arguments {
     address: Option<SocketAddr>,
     #[arg(long, hide = true, default_value_t = 0)]
     pause_ms: u64,
-    #[arg(long, hide = true, default_value = "")]
+    #[arg(long, hide = true, default_value = "-")]
     file: PathBuf,
 }
 

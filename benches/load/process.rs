@@ -30,7 +30,7 @@ pub(crate) fn free_address() -> Result<SocketAddr, Fault> {
 impl Server {
     /// This program again, in another role.
     pub(crate) async fn in_role(role: Role, pause: Duration) -> Result<Self, Fault> {
-        let none = Path::new("");
+        let none = Path::new("-");
         Self::role_at(role, free_address()?, pause, none).await
     }
 

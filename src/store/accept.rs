@@ -27,7 +27,7 @@ const BY_PAIR: Sql =
     Sql::both("select desk_id, id, state from requests where pair_key = $1 and listening = 1");
 const HANG_UP: Sql = Sql::both("update requests set listening = 0 where desk_id = $1 and id = $2");
 pub(super) const ATTEMPT: Insert = insert!(
-    "insert into attempts (desk_id, request_id, n, token_hash, provider, provider_id, state, started_at, \
+    "attempts (desk_id, request_id, n, token_hash, provider, provider_id, state, started_at, \
      ended_at, body_hash, send_at, check_at, code, looks, absent, absent_since)",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0)",
     "$1::uuid[], $2::uuid[], $3::bigint[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::bigint[], \

@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::trigger::Context;
 
 pub(super) const INSERT: Insert = insert!(
-    "insert into requests (desk_id, id, channel, sender, pair_key, listening, listen_until, address_hash, \
+    "requests (desk_id, id, channel, sender, pair_key, listening, listen_until, address_hash, \
      contact_hash, contact, conversation, resolution, slot, idempotency_key, fingerprint, agent_id, \
      agent_name, agent_kind, team, queue, touchpoint, phase, topic, language, timezone, switches, mail, \
      metadata, state, reason, created_at, due_at, expires_at, sent_at, ended_at, link_hash, delivery, \

@@ -61,6 +61,7 @@ macro_rules! four {
 macro_rules! rows {
     ($table:literal, $rows:expr, $end:literal) => {
         concat!(
+            "insert or fail into ",
             $table,
             " select * from (values ",
             $rows,
@@ -70,17 +71,21 @@ macro_rules! rows {
     };
 }
 
+/// What SQLite would take back of one statement when a row of it fails, it first copies, page by page and to a file if they are many. A
+/// failure takes back the whole transaction here, so statements of many rows are told to `fail` without that (`or fail`).
+///
 /// The table with its columns, one row of places and constants, the places as arrays, the constants again, and the end.
 macro_rules! insert {
     ($table:literal, $row:literal, $arrays:literal, $constants:literal, $end:literal) => {
         Insert {
             sqlite: [
-                (1, concat!($table, " values ", $row, $end)),
+                (1, concat!("insert into ", $table, " values ", $row, $end)),
                 (4, rows!($table, four!($row), $end)),
                 (16, rows!($table, four!(four!($row)), $end)),
                 (64, rows!($table, four!(four!(four!($row))), $end)),
             ],
             postgres: concat!(
+                "insert into ",
                 $table,
                 " select u.*",
                 $constants,

@@ -44,7 +44,7 @@ const DUE_PLAINLY: Sql = Sql::both(due!("next_at, desk_id, id limit $3"));
 /// The condition on the state stands twice, here and where the rows were chosen: without it concurrent claims take the same rows.
 const CLAIM: Sql = Sql::each(
     concat!(
-        "update requests set delivery = 'claimed', lease_owner = $2, lease_until = ",
+        "update or fail requests set delivery = 'claimed', lease_owner = $2, lease_until = ",
         now!(sqlite),
         " + $3, fence = fence + 1 where ",
         named!(sqlite),

@@ -15,7 +15,7 @@ use crate::domain::statistics::answer_bucket;
 use crate::domain::time::Timestamp;
 
 pub(super) const EVENT: Insert = insert!(
-    "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, \
+    "events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, \
      bucket, elapsed_ms, detail, folded)",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], \

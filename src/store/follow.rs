@@ -47,7 +47,7 @@ pub trait FollowUps: Send + Sync {
 
 const SETTINGS: Sql = Sql::both("select settings from desks where id = $1");
 pub(super) const OPEN: Insert = insert!(
-    "insert into follow_ups (desk_id, id, rating_id, request_id, score, opened_at, state, owner, told_note, close_note, \
+    "follow_ups (desk_id, id, rating_id, request_id, score, opened_at, state, owner, told_note, close_note, \
      closed_by, taken_at, told_at, closed_at)",
     "(?, ?, ?, ?, ?, ?, 'open', '', '', '', '', 0, 0, 0)",
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[]",

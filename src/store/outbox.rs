@@ -27,7 +27,7 @@ const NEXT: Sql = Sql::both(
 /// The plus keeps SQLite from reading all events of the desk: each is found in the index of those without a place. PostgreSQL
 /// would read that index whole, with all that is dead in it: the sum keeps it from there, and for the range see `bulk`.
 const PLACE: Sql = Sql::each(
-    "update events set seq = $2 + json_each.key + 1 from json_each($3) where +events.desk_id = $1 \
+    "update or fail events set seq = $2 + json_each.key + 1 from json_each($3) where +events.desk_id = $1 \
      and events.id = unhex(json_each.value) and events.seq = 0",
     "update events set seq = $2 + u.n from unnest($3::uuid[]) with ordinality u (id, n) where events.desk_id = $1 \
      and events.id = u.id and events.seq + 0 = 0 and u.n between 1 and 1000000",

@@ -43,7 +43,7 @@ const ANSWERED_PAIRS: Sql = Sql::each(
 macro_rules! save {
     ($rows:expr) => {
         concat!(
-            "update requests set state = t.column3, reason = t.column4, sent_at = t.column5, delivered_at = t.column6, \
+            "update or fail requests set state = t.column3, reason = t.column4, sent_at = t.column5, delivered_at = t.column6, \
              reached_at = t.column7, answered_at = t.column8, ended_at = t.column9, delivery = t.column10, \
              delivery_code = t.column11, attempts = t.column12, next_at = t.column13, listening = t.column14, \
              listen_until = t.column15, lease_until = 0 from (values ",

@@ -25,7 +25,7 @@ const UNCLEAR: Sql = Sql::both(
     "select 1 as n from replies where desk_id = $1 and request_id = $2 and effect = 'unrecognized' limit 1",
 );
 pub(super) const INSERT_REPLY: Insert = insert!(
-    "insert into replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at, score, client, signs)",
+    "replies (desk_id, request_id, provider_id, id, kind, grade, raw, effect, received_at, score, client, signs)",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "$1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::text[], \
      $9::bigint[], $10::bigint[], $11::bytea[], $12::text[]",
@@ -38,7 +38,7 @@ pub(super) const RATING: Sql = Sql::both(concat!(
     " from ratings g where g.desk_id = $1 and g.request_id = $2"
 ));
 pub(super) const INSERT_RATING: Insert = insert!(
-    "insert into ratings (desk_id, id, request_id, score, grade, comment, answered_at, changed_at, \
+    "ratings (desk_id, id, request_id, score, grade, comment, answered_at, changed_at, \
      elapsed_ms, client)",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], \

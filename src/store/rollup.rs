@@ -117,7 +117,7 @@ const PLACES: Sql = Sql::each(
     ),
 );
 pub(super) const ADD: Insert = insert!(
-    "insert into rollups (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, \
+    "rollups (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, \
      wording, reason, scheduled, suppressed, sent, delivered, reached, answered, expired, cancelled, failed, \
      suppressed_later, s1, s2, s3, s4, s5, by_channel, by_tap, by_auto, by_suspect, taken_out, suspect, comments, t0, t1, t2, t3, t4, t5, t6, \
      t7, t8, t9, t10, t11, t12, t13, t14, t15, t16, t17, t18, t19, t20, t21)",

@@ -67,7 +67,7 @@ const COUNT_ADDRESSES: Sql = Sql::each(
 );
 const DISPATCH: Sql = Sql::each(
     concat!(
-        "update requests set delivery = 'dispatching', attempts = 1, lease_until = ",
+        "update or fail requests set delivery = 'dispatching', attempts = 1, lease_until = ",
         now!(sqlite),
         " + $2 where ",
         named!(sqlite),

@@ -17,7 +17,7 @@ use crate::domain::statistics::Total;
 macro_rules! take {
     ($lock:literal) => {
         Sql::each(
-            "update events set folded = 1 where (desk_id, id) in (select desk_id, id from events where folded = 0 \
+            "update or fail events set folded = 1 where (desk_id, id) in (select desk_id, id from events where folded = 0 \
              order by desk_id, id limit $1) and folded = 0 \
              returning desk_id, request_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at",
             concat!(

@@ -23,7 +23,7 @@ const LOG: Sql = Sql::both(
      where desk_id = $1 and webhook_id = $2 and id < $3 order by id desc limit $4",
 );
 const LOGGED: Insert = insert!(
-    "insert into webhook_deliveries (desk_id, webhook_id, id, event_id, kind, attempt, at, status, elapsed_ms, error)",
+    "webhook_deliveries (desk_id, webhook_id, id, event_id, kind, attempt, at, status, elapsed_ms, error)",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], \
      $10::text[]",
