@@ -120,6 +120,7 @@ async fn one(
     let address = receiver.address;
     let mut servers = listeners.start().await?;
     let server = stage.start().await?;
+    let since = Instant::now();
     subscribe(&stage, &server, &receiver).await?;
     servers.push(receiver);
     let reader = Reader::start(server.address, &stage.key, 0);
@@ -190,7 +191,8 @@ async fn one(
     }
     samples.add("untold", float(lack.len() as u64));
     if let Some(prometheus) = &listeners.prometheus {
-        samples.add(format!("{name}.away.gap"), prometheus.longest_gap().await?);
+        let share = prometheus.share(since.elapsed().as_secs_f64()).await?;
+        samples.add(format!("{name}.away.samples"), share * 100.0);
     }
     drop((reader, servers));
     server.stop().await?;
@@ -324,20 +326,13 @@ impl Prometheus {
         Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
     }
 
-    /// The longest time between two samples, in seconds.
-    async fn longest_gap(&self) -> Result<f64, Fault> {
-        let answer = self.ask("onefive_totals_epoch_seconds[30m]").await?;
-        let values = answer["data"]["result"][0]["values"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let times: Vec<f64> = values
-            .iter()
-            .filter_map(|value| value[0].as_f64())
-            .collect();
-        Ok(times
-            .windows(2)
-            .map(|two| two[1] - two[0])
-            .fold(f64::NAN, f64::max))
+    /// The share of the samples of so many seconds that it has.
+    async fn share(&self, seconds: f64) -> Result<f64, Fault> {
+        let answer = self
+            .ask("count_over_time(onefive_totals_epoch_seconds[1h])")
+            .await?;
+        let value = answer["data"]["result"][0]["value"][1].as_str();
+        let count: f64 = value.and_then(|value| value.parse().ok()).unwrap_or(0.0);
+        Ok(count * float(EVERY) / seconds)
     }
 }

@@ -237,7 +237,7 @@ const ALSO: &[(&str, &str, &str)] = &[
         "sqlite.away.remote_write",
         "s",
     ),
-    ("  longest gap between its samples", "sqlite.away.gap", "s"),
+    ("  of its samples are there", "sqlite.away.samples", "%"),
     (
         "after two minutes away: events, PostgreSQL",
         "postgres.away.events",
@@ -255,11 +255,7 @@ const ALSO: &[(&str, &str, &str)] = &[
         "postgres.away.remote_write",
         "s",
     ),
-    (
-        "  longest gap between its samples",
-        "postgres.away.gap",
-        "s",
-    ),
+    ("  of its samples are there", "postgres.away.samples", "%"),
     ("times killed, SQLite", "sqlite.kills", ""),
     ("times killed, PostgreSQL", "postgres.kills", ""),
 ];

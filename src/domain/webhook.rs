@@ -186,7 +186,9 @@ impl Health {
     /// The health after a try. `jitter` is from 0 to 999.
     #[must_use]
     pub fn after(self, tried: Tried, now: Timestamp, jitter: u16) -> Self {
-        let failures = self.failures.saturating_add(1);
+        // What fails while it is left alone already began before that, with the call that failed first: one outage, not many.
+        let known = self.failures >= BREAK && now < self.open_until;
+        let failures = self.failures.saturating_add(i64::from(!known));
         let failing_since = if self.failures == 0 {
             now
         } else {
@@ -387,6 +389,8 @@ mod tests {
         assert_eq!(health.gate(later), Gate::Trial);
         let again = health.after(failed, later, 0);
         assert_eq!(again.gate(later.plus_millis(29_999)), Gate::Open);
+        let others = (0..30).fold(again, |health, _| health.after(failed, later, 0));
+        assert_eq!(others, again, "of one window");
         assert_eq!(again.after(Tried::Taken, later, 0), Health::default());
         assert!(!again.hopeless(NOW.plus_millis(GIVE_UP_MS - 1)));
         assert!(again.hopeless(NOW.plus_millis(GIVE_UP_MS)));
