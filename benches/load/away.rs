@@ -152,11 +152,14 @@ async fn one(
     let ((run, _), (servers, before, reader, back)) = (run?, drama?);
     check(samples, &run)?;
     stage.settle().await?;
-    let events = u64::try_from(
-        stage
-            .number("select count(*) from events".to_owned())
-            .await?,
-    )?;
+    let count = async |table: &str| -> Result<u64, Fault> {
+        let count = stage
+            .number(format!("select count(*) from {table}"))
+            .await?;
+        Ok(u64::try_from(count)?)
+    };
+    let (events, ratings) = (count("events").await?, count("ratings").await?);
+    samples.add("lost", float(run.good.saturating_sub(ratings)));
     println!(
         "\n{name}: {} replies, {events} events, all sinks killed for {} s; each has everything so long after they are back:",
         run.good,
@@ -171,7 +174,7 @@ async fn one(
         let mut rest = Vec::new();
         for sink in lack {
             let wanted = if sink == "remote_write" {
-                run.good
+                ratings
             } else {
                 events
             };

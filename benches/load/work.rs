@@ -61,6 +61,8 @@ pub(crate) struct Triggers {
     conversation: usize,
     phone: usize,
     random: Random,
+    /// Where the next telephone number is taken from.
+    place: u64,
     asked: Vec<u64>,
 }
 
@@ -85,7 +87,21 @@ impl Triggers {
             phone: text.find(PHONE).unwrap_or_default(),
             template: text.into_bytes(),
             random: Random(seed | 1),
+            place: seed % 8_000_000_000,
             asked: Vec::new(),
+        }
+    }
+
+    /// Another number each time, as far apart as random ones: one that came twice would be asked once.
+    fn number(&mut self) -> u64 {
+        loop {
+            // Without a factor of what it is taken modulo, so that none comes again before all have come.
+            self.place = (self.place + 4_967_293_747) % 8_000_000_000;
+            let number = 2_000_000_000 + self.place;
+            // Whoever is called there pays for it, so nobody there is asked.
+            if number / 10_000_000 != 900 {
+                return number;
+            }
         }
     }
 
@@ -97,11 +113,7 @@ impl Triggers {
             *byte = b"0123456789abcdef"[usize::from(bits.to_le_bytes()[0] & 15)];
             bits >>= 4;
         }
-        let mut number = 2_000_000_000 + self.random.next() % 8_000_000_000;
-        // Whoever is called there pays for it, so nobody there is asked.
-        if number / 10_000_000 == 900 {
-            number -= 100_000_000;
-        }
+        let number = self.number();
         self.asked.push(number);
         let mut rest = number;
         for byte in request[self.phone + 2..self.phone + PHONE.len()]
