@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use askama::Template as _;
 use axum::Router;
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
@@ -98,8 +97,8 @@ async fn page() -> Response {
     pages::html(StatusCode::OK, DocsPage.render())
 }
 
-/// Whoever comes by hand wants to read.
-async fn home(State(doors): State<Doors>) -> Response {
-    let to = format!("{}/docs", doors.base());
-    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response()
+/// Whoever comes by hand wants to read. Said from where they are: the public address may be another listener's.
+async fn home() -> Response {
+    let to = [(header::LOCATION, "docs")];
+    (StatusCode::TEMPORARY_REDIRECT, to).into_response()
 }

@@ -25,6 +25,8 @@ async fn pages_for_desks_have_their_files_where_the_api_is() {
     assert_ne!(stage.app.api, stage.app.public);
     let elsewhere = http::get(&format!("{}/docs", stage.url)).await;
     assert_eq!(elsewhere.status, 404, "the public listener has none of it");
+    let home = http::get(&format!("{api}/")).await;
+    assert_eq!((home.status, home.header("location")), (307, "docs"));
     for page in ["docs", "board"] {
         let shown = http::get(&format!("{api}/{page}")).await;
         assert_eq!(shown.status, 200, "{page}: {shown:?}");
