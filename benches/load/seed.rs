@@ -1,6 +1,7 @@
 //! Fills a database: with the sums of many desks for a large scrape, and with many ended requests for the cost of age.
 
 use onefive::domain::event::EventKind;
+use onefive::domain::policy::Suppression;
 use onefive::domain::request::State;
 use onefive::domain::statistics::ANSWER_SECONDS;
 
@@ -39,25 +40,33 @@ pub(crate) async fn totals(stage: &Stage) -> Result<(), Fault> {
         .iter()
         .map(|state| {
             format!(
-                "('{}', {}, 0, -1)",
+                "('{}', {}, '', 0, -1)",
                 EventKind::for_state(*state).as_str(),
                 state.bit()
             )
         })
         .collect();
+    for reason in Suppression::ALL {
+        let (kind, entered) = (EventKind::RequestSuppressed, State::Suppressed.bit());
+        kinds.push(format!(
+            "('{}', {entered}, '{}', 0, -1)",
+            kind.as_str(),
+            reason.as_str()
+        ));
+    }
     kinds.push(format!(
-        "('{}', 0, 3, -1)",
+        "('{}', 0, '', 3, 5)",
         EventKind::RatingChanged.as_str()
     ));
     for score in 1..=5 {
         for bucket in 0..=ANSWER_SECONDS.len() {
             let (kind, entered) = (EventKind::RatingCreated.as_str(), State::Answered.bit());
-            kinds.push(format!("('{kind}', {entered}, {score}, {bucket})"));
+            kinds.push(format!("('{kind}', {entered}, '', {score}, {bucket})"));
         }
     }
     let sums = format!(
         "insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at) {}, \
-         k(kind, entered, score, bucket) as (values {}) select d.id, k.kind, 'sms', 'place-' || s.n, k.entered, '', k.score, \
+         k(kind, entered, reason, score, bucket) as (values {}) select d.id, k.kind, 'sms', 'place-' || s.n, k.entered, k.reason, k.score, \
          k.bucket, 7, 7000, 1 from desks d cross join s cross join k where d.slug like 'seed-%'",
         numbers(TOUCHPOINTS),
         kinds.join(", ")

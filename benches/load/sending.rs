@@ -38,6 +38,8 @@ async fn one(
     let mut stage = Stage::new(&bench.binary, &bench.folder, database, setting).await?;
     let server = stage.start().await?;
     let count = u64::from(in_flight) * if bench.quick { 30 } else { 100 };
+    // Below what a desk may send in a day.
+    let count = count.min(45_000);
     store(bench, samples, &stage, &server, count).await?;
     stage.settle().await?;
     server.stop().await?;

@@ -1,7 +1,7 @@
 //! Counters of answers that are kept and not counted, of scores that contacts corrected, of what managers did to ratings, and of asks
 //! that waited in vain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::proto::MetricFamily;
 
@@ -59,34 +59,42 @@ pub(super) fn families(placed: &BTreeMap<Place<'_>, Vec<&Total>>) -> [MetricFami
 /// Corrections by the score before and the one after, for each desk.
 pub(super) fn corrections(totals: &[Total]) -> MetricFamily {
     let own = own_desks(totals);
-    let mut corrected: BTreeMap<Labels, i64> = BTreeMap::new();
-    let scores = || (1..=5_usize).flat_map(|from| (1..=5).map(move |to| (from, to)));
+    let label = |total: &Total| {
+        let known = own.get(&total.desk);
+        known.map_or(OTHER, |desk| desk.as_str()).to_owned()
+    };
+    let (mut rated, mut corrected) = (BTreeSet::new(), BTreeMap::new());
+    let mut last = "";
     for total in totals {
-        let desk = if own.contains(&total.desk) {
-            &total.desk
-        } else {
-            OTHER
-        };
-        let labels = |from: usize, to: usize| -> Labels {
-            vec![
-                ("desk", desk.to_owned()),
-                ("from", from.to_string()),
-                ("to", to.to_string()),
-            ]
-        };
         match (total.kind, total.bucket, total.score) {
-            // From the start: a counter that first appears as 1 has no increase that Prometheus could see.
-            (EventKind::RatingCreated, ..) => {
-                for (from, to) in scores().filter(|(from, to)| from != to) {
-                    corrected.entry(labels(from, to)).or_default();
-                }
+            // Those of one desk come one after the other, as a rule.
+            (EventKind::RatingCreated, ..) if total.desk != last => {
+                last = &total.desk;
+                rated.insert(label(total));
             }
             (EventKind::RatingChanged, Some(from), Some(to)) => {
-                *corrected.entry(labels(from, to.get().into())).or_default() += total.count;
+                let key = (label(total), from, usize::from(to.get()));
+                *corrected.entry(key).or_insert(0) += total.count;
             }
             _ => {}
         }
     }
+    // From the start: a counter that first appears as 1 has no increase that Prometheus could see.
+    for desk in rated {
+        for (from, to) in (1..=5).flat_map(|from| (1..=5).map(move |to| (from, to))) {
+            if from != to {
+                corrected.entry((desk.clone(), from, to)).or_default();
+            }
+        }
+    }
+    let corrected = corrected.into_iter().map(|((desk, from, to), count)| {
+        let labels = vec![
+            ("desk", desk),
+            ("from", from.to_string()),
+            ("to", to.to_string()),
+        ];
+        (labels, count)
+    });
     counters(
         "onefive_rating_changes_total",
         "Scores corrected by the contact, by what they were and what they are.",
