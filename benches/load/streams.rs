@@ -13,7 +13,7 @@ use super::work::{Work, replies};
 use super::{Bench, Fault};
 
 /// Replies per second.
-pub(crate) const RATE: u32 = 500;
+const RATE: u32 = 500;
 /// What the desk of the bench may call.
 pub(crate) const LOCAL: &str =
     "[sinks.webhook]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n";

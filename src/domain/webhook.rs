@@ -232,8 +232,9 @@ impl Health {
     }
 }
 
-/// Whether an event is given up that an address refused for the `attempts`th time while it takes others: it will not take this one in three days
-/// either. Kept for the whole schedule, such events would fill the `waiting` places that a webhook has, and then hold up all others.
+/// Whether an event is given up that an address refused for the `attempts`th time while it takes others: it will not take this one in
+/// three days either. Kept for the whole schedule, such events would fill the places that a webhook has, of which so many are `waiting`,
+/// and then hold up all others.
 pub fn is_unwanted(attempts: i64, waiting: i64) -> bool {
     attempts >= REFUSALS || waiting >= RETRIES_MAX / 2
 }

@@ -1,7 +1,8 @@
 //! Totals of the whole database as Prometheus reads them. Pure: rows in, metric families out.
 //!
 //! Counters come from sums that never fall, read in one statement; a process that crashes loses none and two replicas report
-//! the same. The number of series is bounded: beyond a number of touchpoints further ones share the label `_other`; who came first keeps its own, so a series never changes its meaning.
+//! the same. The number of series is bounded: beyond a number of touchpoints further ones share the label `_other`; who came first
+//! keeps its own, so a series never changes its meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -207,8 +208,8 @@ impl Place<'_> {
     }
 }
 
-/// Totals by the place whose series they belong to, but for what happened at no place. The places of the first events have series of their own, so this is stable: who
-/// has one keeps it.
+/// Totals by the place whose series they belong to, but for what happened at no place. The places of the first events have series of
+/// their own, so this is stable: who has one keeps it.
 pub(super) fn by_place(totals: &[Total]) -> BTreeMap<Place<'_>, Vec<&Total>> {
     let mut found: BTreeMap<Place<'_>, usize> = BTreeMap::new();
     let mut places: Vec<(i64, Place<'_>, Vec<&Total>)> = Vec::new();
@@ -449,6 +450,11 @@ mod tests {
         let text = text(&totals);
         let count = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
         let places = PLACES_MAX + SHARED_MAX + 1;
+        let first = text.lines().filter(|line| {
+            line.starts_with(r#"onefive_ratings_total{desk="acme""#)
+                && line.contains(r#"score="1""#)
+        });
+        assert_eq!(first.count(), FIRST_COME + 1, "with what it shares");
         assert_eq!(count("onefive_ratings_total"), places * 5);
         assert!(text.contains(r#"touchpoint="t0""#) && !text.contains(r#"touchpoint="t999""#));
         assert!(

@@ -3,7 +3,7 @@
 //! Leases are measured on the database's clock, so that replicas whose clocks differ cannot hold one row together. What is plain of
 //! both goes through `sends` and `sent`, many at once; here each is looked at.
 
-use super::bulk::owned;
+use super::bulk::{Owned, owned};
 use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::record::About;
@@ -115,23 +115,9 @@ impl Inner {
             self.uncount_send(tx, &held.request).await?;
             return Ok(Permission::Withdrawn);
         }
-        let values = [
-            keys[0],
-            keys[1],
-            Value::Int(dispatch.attempt),
-            Value::Bytes(&dispatch.token.0),
-            Value::Text(dispatch.provider),
-            Value::Text(""),
-            Value::Text(AttemptState::Dispatching.as_str()),
-            Value::Int(dispatch.now.as_millis()),
-            Value::Int(0),
-            Value::Bytes(dispatch.body.as_ref().map_or(&[][..], |hash| &hash[..])),
-            Value::Int(send_at.map_or(0, Timestamp::as_millis)),
-            // A second message may wait at the provider although its worker died and the request has moved on: it is looked after
-            // by itself.
-            Value::Int(send_at.map_or(0, |_| dispatch.now.plus_millis(self.lease_ms).as_millis())),
-        ];
-        tx.pending.attempts.push(owned(&values));
+        tx.pending
+            .attempts
+            .push(attempt(dispatch, send_at, self.lease_ms));
         Ok(Permission::Granted { send_at })
     }
 
@@ -298,4 +284,28 @@ impl Inner {
         }
         Ok(Some(held.request))
     }
+}
+
+/// The row of an attempt that is about to be made.
+pub(super) fn attempt(
+    dispatch: &Dispatch,
+    send_at: Option<Timestamp>,
+    lease_ms: i64,
+) -> Vec<Owned> {
+    owned(&[
+        Value::Id(dispatch.desk.uuid()),
+        Value::Id(dispatch.request.uuid()),
+        Value::Int(dispatch.attempt),
+        Value::Bytes(&dispatch.token.0),
+        Value::Text(dispatch.provider),
+        Value::Text(""),
+        Value::Text(AttemptState::Dispatching.as_str()),
+        Value::Int(dispatch.now.as_millis()),
+        Value::Int(0),
+        Value::Bytes(dispatch.body.as_ref().map_or(&[][..], |hash| &hash[..])),
+        Value::Int(send_at.map_or(0, Timestamp::as_millis)),
+        // A second message may wait at the provider although its worker died and the request has moved on: it is looked after
+        // by itself.
+        Value::Int(send_at.map_or(0, |_| dispatch.now.plus_millis(lease_ms).as_millis())),
+    ])
 }

@@ -2,7 +2,7 @@
 
 use super::carry::now;
 use super::dialect::{Sql, Value};
-use super::past;
+use super::past::{self, Key};
 use super::row::{self, request_columns};
 use super::sql::Inner;
 use super::{Claim, StoreError};
@@ -100,7 +100,7 @@ impl Inner {
             tx.rollback().await?;
             return Ok(Vec::new());
         }
-        let mut keys: Vec<[u8; 32]> = due.into_iter().map(|(_, key)| key).collect();
+        let mut keys: Vec<Key> = due.into_iter().map(|(_, key)| key).collect();
         keys.sort_unstable();
         let values = [
             Value::Keys(&keys),

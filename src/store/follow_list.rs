@@ -109,23 +109,18 @@ impl Inner {
         } else {
             uuid::Uuid::nil()
         };
-        let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
-        let [channel, team, queue, touchpoint] = [
-            &wanted.channel,
-            &wanted.team,
-            &wanted.queue,
-            &wanted.touchpoint,
-        ]
-        .map(text);
         let mut values = vec![
             Value::Id(desk.uuid()),
             Value::Id(wanted.after.unwrap_or(first)),
             Value::Int(wanted.limit),
-            Value::Text(&channel),
-            Value::Text(&team),
-            Value::Text(&queue),
-            Value::Text(&touchpoint),
         ];
+        let filters = [
+            &wanted.channel,
+            &wanted.team,
+            &wanted.queue,
+            &wanted.touchpoint,
+        ];
+        values.extend(filters.map(|filter| Value::Text(filter.as_deref().unwrap_or_default())));
         values.extend(wanted.state.map(|state| Value::Text(state.as_str())));
         let statement = match (wanted.state, wanted.newest) {
             (None, false) => LIST,

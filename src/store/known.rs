@@ -11,8 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::StoreError;
-use super::dialect::Sql;
-use super::dialect::Value;
+use super::dialect::{Sql, Value};
 use super::sql::Inner;
 use super::sums::total;
 use crate::domain::statistics::Total;

@@ -4,8 +4,8 @@
 //! folder; "not found" is `None`. What a desk asks for names the desk. The doors that prove themselves by a secret (a key, a
 //! link, a callback, a signed message between two addresses) find it; the workers' and the operators' methods go over all desks.
 //!
-//! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `claim`, `carry`, `sends`, `sent`, `settle`, `look`, `reply`, `end` (the
-//! steps), `lock` and `record` (what steps share), `past`, `again`, `rulings` and `watch` (what the rules need), `seal` and `people`
+//! Reading order: `calls` and the trait, `sql` and `write` (how they fit), `accept`, `claim`, `carry`, `sends`, `sent`, `settle`, `look`,
+//! `reply`, `replies`, `end` (the steps), `lock` and `record` (what steps share), `past`, `again`, `rulings` and `watch` (what the rules need), `seal` and `people`
 //! (what is known about a person), `sums`, `known`, `rollup` and `summary` (what it adds up to), `outbox`, `told`, `subscriptions` and `tries`
 //! (how results leave), `duty`, `invariants`, then `dialect`, `tx`, `bulk`, `commit`, and what may fail under them: `server`,
 //! `file`, `shared`. Only this folder knows SQL.

@@ -80,8 +80,8 @@ const WAITS: [&str; 2] = [
     DeliveryState::Claimed.as_str(),
 ];
 
-/// A desk and a hash.
-type Key = [u8; 32];
+/// A desk and a hash, or whatever else is meant of it.
+pub(super) type Key = [u8; 32];
 
 /// An ask in the store.
 pub(super) struct Ask {

@@ -8,22 +8,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::bulk::owned;
-use super::carry::now;
+use super::carry::{attempt, now};
 use super::claim::named;
 use super::dialect::{Row, Sql, Value};
 use super::opted_out::OPTED_OUT_OF;
-use super::past;
+use super::past::{self, Key};
 use super::sql::Inner;
 use super::tx::Tx;
 use super::{Again, Dispatch, Permission, StoreError};
-use crate::domain::delivery::AttemptState;
 use crate::domain::id::DeskId;
 use crate::domain::policy::{Decision, Known, Who, decide};
 use crate::domain::time::Timestamp;
-
-/// A desk and what is meant of it, in one piece.
-type Key = [u8; 32];
 
 /// Locked in one order, so that two writers cannot wait for each other. PostgreSQL is kept from reading the index of all that is under
 /// way, with all that is dead in it, by a state that is no column; so each is found by its key.
@@ -40,6 +35,7 @@ const LOCK: Sql = Sql::each(
         " where requests.delivery || '' = 'claimed' and state = 'scheduled' and attempts = 0 order by requests.desk_id, requests.id for update of requests"
     ),
 );
+
 macro_rules! count_desk {
     ($now:expr) => {
         concat!(
@@ -134,21 +130,8 @@ impl Inner {
                 permissions[one.at] = Some(Permission::Withdrawn);
                 continue;
             }
-            let dispatch = one.dispatch;
-            tx.pending.attempts.push(owned(&[
-                Value::Id(dispatch.desk.uuid()),
-                Value::Id(dispatch.request.uuid()),
-                Value::Int(dispatch.attempt),
-                Value::Bytes(&dispatch.token.0),
-                Value::Text(dispatch.provider),
-                Value::Text(""),
-                Value::Text(AttemptState::Dispatching.as_str()),
-                Value::Int(dispatch.now.as_millis()),
-                Value::Int(0),
-                Value::Bytes(dispatch.body.as_ref().map_or(&[][..], |hash| &hash[..])),
-                Value::Int(0),
-                Value::Int(0),
-            ]));
+            let row = attempt(one.dispatch, None, self.lease_ms);
+            tx.pending.attempts.push(row);
             permissions[one.at] = Some(Permission::Granted { send_at: None });
         }
         Ok(permissions)

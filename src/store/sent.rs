@@ -49,11 +49,21 @@ macro_rules! told {
     };
 }
 
+/// For the word see `bulk`.
+macro_rules! update {
+    (sqlite) => {
+        "update or fail "
+    };
+    (postgres) => {
+        "update "
+    };
+}
+
 /// What a callback or a sweep moved meanwhile, and what ended, is left.
 macro_rules! taken {
     ($kind:tt $from:literal $delivery:literal) => {
         concat!(
-            "update requests set state = 'sent', sent_at = ", told!($kind at),
+            update!($kind), "requests set state = 'sent', sent_at = ", told!($kind at),
             ", delivery = 'accepted', delivery_code = '', lease_until = 0 from ", $from, " where requests.desk_id = ", told!($kind desk),
             " and requests.id = ", told!($kind request), " and requests.fence = ", told!($kind fence),
             " and requests.attempts = 1 and requests.state = 'scheduled' and ", $delivery, " = 'dispatching' \
@@ -71,7 +81,7 @@ const TAKEN: Sql = Sql::each(
 macro_rules! end {
     ($kind:tt $from:literal) => {
         concat!(
-            "update attempts set code = case when attempts.state in ('dispatching', 'unknown') then '' else attempts.code end, \
+            update!($kind), "attempts set code = case when attempts.state in ('dispatching', 'unknown') then '' else attempts.code end, \
              check_at = case when attempts.state in ('dispatching', 'unknown') then 0 else attempts.check_at end, \
              state = case when attempts.state in ('dispatching', 'unknown') then 'accepted' else attempts.state end, \
              provider_id = case when attempts.provider_id = '' then ", told!($kind name), " else attempts.provider_id end, \

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::StoreError;
+use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Row, Sql, Value};
 use super::rollup::roll_up;
 use super::row;
@@ -12,8 +13,9 @@ use crate::domain::rating::Score;
 use crate::domain::request::Channel;
 use crate::domain::statistics::Total;
 
-/// Chosen once on PostgreSQL, for the reason that a claim is (see `carry`). The sum keeps it from the index of what is not folded, which
-/// it takes for short however long it is, and would read whole for each event; for the range see `bulk`.
+/// Chosen once on PostgreSQL, in a materialized part: a sub-select may be run again for every row, each time skipping what it has
+/// locked itself, and the limit would be none. The sum keeps it from the index of what is not folded, which it takes for short however
+/// long it is, and would read whole for each event; for the range see `bulk`.
 macro_rules! take {
     ($lock:literal) => {
         Sql::each(
@@ -37,12 +39,15 @@ const TAKE_PLAINLY: Sql = take!("");
 /// Held until the commit, so that whoever sees the number of a fold sees all folds before it.
 const FOLD: Sql =
     Sql::both("update duties set mark = mark + 1 where name = 'folds' returning mark");
-const ADD: Sql = Sql::both(
-    "insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at, changed) \
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
-     on conflict (desk_id, kind, channel, touchpoint, entered, reason, score, bucket) do update set \
+const ADD: Insert = insert!(
+    "totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at, changed)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "$1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[], \
+     $10::bigint[], $11::bigint[], $12::bigint[]",
+    "",
+    " on conflict (desk_id, kind, channel, touchpoint, entered, reason, score, bucket) do update set \
      n = totals.n + excluded.n, elapsed_ms = totals.elapsed_ms + excluded.elapsed_ms, changed = excluded.changed, \
-     first_at = case when excluded.first_at < totals.first_at then excluded.first_at else totals.first_at end",
+     first_at = case when excluded.first_at < totals.first_at then excluded.first_at else totals.first_at end"
 );
 
 #[cfg(test)]
@@ -50,7 +55,8 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("sums.take", TAKE),
     ("sums.take_plainly", TAKE_PLAINLY),
     ("sums.fold", FOLD),
-    ("sums.add", ADD),
+    ("sums.add", ADD.one()),
+    ("sums.add_many", ADD.many()),
 ];
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -95,8 +101,8 @@ impl Inner {
         let fold = tx.row(FOLD, &[]).await?;
         let fold = fold.ok_or_else(|| StoreError::Corrupt("folds are not numbered".to_owned()))?;
         let fold = fold.int("mark")?;
-        for (key, (n, elapsed_ms, first_at)) in &sums {
-            let values = [
+        let row = |(key, (n, elapsed_ms, first_at)): (&Key, &(i64, i64, i64))| {
+            owned(&[
                 Value::Id(key.desk),
                 Value::Text(&key.kind),
                 Value::Text(&key.channel),
@@ -109,9 +115,9 @@ impl Inner {
                 Value::Int(*elapsed_ms),
                 Value::Int(*first_at),
                 Value::Int(fold),
-            ];
-            tx.execute(ADD, &values).await?;
-        }
+            ])
+        };
+        tx.insert_all(ADD, sums.iter().map(row).collect()).await?;
         tx.commit().await?;
         Ok(taken.len() as u64)
     }
