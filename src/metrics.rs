@@ -200,7 +200,7 @@ impl Promises {
 /// How results reach others. What one replica does for all is shown by that one.
 #[derive(Clone)]
 pub struct Streams {
-    /// Seconds for which the oldest event has waited for its place.
+    /// Seconds for which the oldest event has waited to be folded.
     pub outbox_oldest: Gauge,
     /// What was told, by sink and result.
     pub published: IntCounterVec,
@@ -218,7 +218,7 @@ impl Streams {
     fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let outbox_oldest = Gauge::new(
             "onefive_outbox_oldest_seconds",
-            "Seconds for which the oldest event has waited for its place in the stream; seen by the replica that gives places.",
+            "Seconds for which the oldest event has waited to be folded into the kept sums; seen by the replica that folds. Totals count it all the same.",
         )?;
         registry.register(Box::new(outbox_oldest.clone()))?;
         let published = counters(

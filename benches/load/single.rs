@@ -6,7 +6,7 @@ use super::client::{self, float};
 use super::process::Server;
 use super::report::Samples;
 use super::rounds::check;
-use super::stage::{Setting, Stage};
+use super::stage::{Setting, Stage, UNFOLDED};
 use super::work::{Triggers, Work};
 use super::{Bench, Fault, seed};
 
@@ -46,7 +46,7 @@ pub(crate) async fn scrape_and_start(bench: &Bench, samples: &mut Samples) -> Re
 
 /// Waits until no event is left to fold.
 pub(crate) async fn folded(stage: &Stage) -> Result<(), Fault> {
-    match until_none(stage, "select count(*) from events where folded = 0").await? {
+    match until_none(stage, UNFOLDED).await? {
         0 => Ok(()),
         left => Err(format!("{left} events are not folded after a minute").into()),
     }

@@ -15,6 +15,10 @@ use super::Fault;
 use super::process::{Server, free_address, parent};
 use super::work::{ACCOUNT, PUBLIC_URL, SECRET, SENDER};
 
+/// Counts the events that are in no sum yet.
+pub(crate) const UNFOLDED: &str = "select count(*) from streams s left join sink_marks m on m.desk_id = s.desk_id and m.sink = 'totals' \
+    join events e on e.desk_id = s.desk_id and e.seq > coalesce(m.seq, 0) and e.seq <= s.seq where e.seq > 0";
+
 /// How the service is set for a stage.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
@@ -232,18 +236,16 @@ impl Stage {
         self.execute(sql.to_owned()).await
     }
 
-    /// Waits until the service has done what follows from what was sent to it: events get their places and are folded. Otherwise it
-    /// would do so while the next one is measured. Gives up after half a minute, and says so.
+    /// Waits until the service has done what follows from what was sent to it: events are folded. Otherwise it would do so while the next one is measured. Gives up after half a minute, and says so.
     pub(crate) async fn settle(&self) -> Result<(), Fault> {
         let since = Instant::now();
         loop {
-            let pending = "select (select count(*) from events where folded = 0) + (select count(*) from events where seq = 0)";
-            let left = self.number(pending.to_owned()).await?;
+            let left = self.number(UNFOLDED.to_owned()).await?;
             if left == 0 {
                 return Ok(());
             }
             if since.elapsed() > Duration::from_secs(30) {
-                eprintln!("  {left} events still wait for their places or their sums");
+                eprintln!("  {left} events still wait for their sums");
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -1,6 +1,7 @@
 //! What is done about low scores, as Prometheus reads it. Pure: rows in, metric families out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use prometheus::proto::MetricFamily;
 
@@ -16,7 +17,7 @@ const NONE: ([i64; ANSWER_SECONDS.len() + 1], i64) = ([0; ANSWER_SECONDS.len() +
 
 /// How many low scores are being followed, and how long each step took.
 pub(super) fn families(
-    totals: &[Total],
+    totals: &[Arc<Total>],
     unclosed: &[(String, FollowUpState, i64)],
 ) -> Vec<MetricFamily> {
     let own = own_desks(totals);
@@ -108,7 +109,7 @@ pub(super) fn families(
 }
 
 /// The desks with series of their own: those whose first event was earlier, so who has a series keeps it.
-pub(super) fn own_desks(totals: &[Total]) -> BTreeSet<&String> {
+pub(super) fn own_desks(totals: &[Arc<Total>]) -> BTreeSet<&String> {
     let mut first: Vec<(i64, &String)> = Vec::new();
     let mut seen: BTreeMap<&String, usize> = BTreeMap::new();
     let mut last: Option<(&String, usize)> = None;
@@ -152,9 +153,10 @@ mod tests {
 
     #[test]
     fn each_step_has_its_time_and_desks_are_bounded() {
-        let mut totals: Vec<Total> = (0..150).map(|n| total(n, EventKind::RatingLow)).collect();
-        totals.push(total(0, EventKind::FollowUpTaken));
-        totals.push(total(0, EventKind::FollowUpClosed));
+        let more = [EventKind::FollowUpTaken, EventKind::FollowUpClosed];
+        let totals = (0..150).map(|n| total(n, EventKind::RatingLow));
+        let totals = totals.chain(more.map(|kind| total(0, kind)));
+        let totals: Vec<Arc<Total>> = totals.map(Arc::new).collect();
         let unclosed = |desk: usize| (format!("d{desk}"), FollowUpState::Open, 3);
         let text = prometheus::TextEncoder::new()
             .encode_to_string(&families(

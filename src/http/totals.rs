@@ -5,6 +5,7 @@
 //! keeps its own, so a series never changes its meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -13,6 +14,7 @@ use prometheus::proto::{
 use crate::domain::delivery::DeliveryState;
 use crate::domain::event::EventKind;
 use crate::domain::opt_out::EVERY_CHANNEL;
+use crate::domain::policy::Suppression;
 use crate::domain::request::State;
 use crate::domain::statistics::{ANSWER_SECONDS, Total};
 use crate::domain::time::Timestamp;
@@ -45,7 +47,11 @@ const NO_ANSWERS: Sums = ([0; ANSWER_SECONDS.len() + 1], 0);
     clippy::too_many_lines,
     reason = "one row a family; the match is written out so that a new kind is thought about"
 )]
-pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) -> Vec<MetricFamily> {
+pub(super) fn families(
+    totals: &[Arc<Total>],
+    backlog: &[Backlog],
+    now: Timestamp,
+) -> Vec<MetricFamily> {
     let mut requests: Vec<(Labels, i64)> = Vec::new();
     let mut ratings: Vec<(Labels, i64)> = Vec::new();
     let mut opt_outs: BTreeMap<Labels, i64> = BTreeMap::new();
@@ -56,7 +62,7 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
     let placed = by_place(totals);
     for (place, totals) in &placed {
         let (short, base) = (place.short(), place.labels());
-        let mut entered: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        let mut entered: BTreeMap<(State, Option<Suppression>), i64> = BTreeMap::new();
         // All five from the start: a counter that first appears as 1 has no increase that Prometheus could see.
         let mut scores = [0; 5];
         let mut answered = None;
@@ -104,7 +110,9 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
             }
         }
         for ((state, reason), count) in entered {
-            requests.push((with(&base, &[("state", state), ("reason", reason)]), count));
+            let reason = reason.map_or("", Suppression::as_str);
+            let more = [("state", state.as_str()), ("reason", reason)];
+            requests.push((with(&base, &more), count));
         }
         for (score, count) in ["1", "2", "3", "4", "5"].into_iter().zip(scores) {
             ratings.push((with(&base, &[("score", score)]), count));
@@ -160,7 +168,7 @@ pub(super) fn families(totals: &[Total], backlog: &[Backlog], now: Timestamp) ->
 }
 
 /// Counts desks' changes of their lists for every channel, which happened at no place.
-fn everywhere(totals: &[Total], opt_outs: &mut BTreeMap<Labels, i64>) {
+fn everywhere(totals: &[Arc<Total>], opt_outs: &mut BTreeMap<Labels, i64>) {
     let every = totals.iter().filter(|total| total.channel == EVERY_CHANNEL);
     for total in every.filter(|total| total.kind == EventKind::ContactOptedOut) {
         let channel = total.channel.as_str().to_owned();
@@ -170,17 +178,11 @@ fn everywhere(totals: &[Total], opt_outs: &mut BTreeMap<Labels, i64>) {
 }
 
 /// The states that were entered, with the reason of those that were not asked.
-fn states(total: &Total) -> impl Iterator<Item = (&'static str, &'static str)> {
+fn states(total: &Total) -> impl Iterator<Item = (State, Option<Suppression>)> {
     let states = State::ALL
         .into_iter()
         .filter(|state| total.entered & state.bit() != 0);
-    states.map(|state| {
-        let reason = total
-            .reason
-            .filter(|_| state == State::Suppressed)
-            .map_or("", |reason| reason.as_str());
-        (state.as_str(), reason)
-    })
+    states.map(|state| (state, total.reason.filter(|_| state == State::Suppressed)))
 }
 
 /// Where something is counted: a desk's touchpoint in a channel, or what shares its series with others.
@@ -210,7 +212,7 @@ impl Place<'_> {
 
 /// Totals by the place whose series they belong to, but for what happened at no place. The places of the first events have series of
 /// their own, so this is stable: who has one keeps it.
-pub(super) fn by_place(totals: &[Total]) -> BTreeMap<Place<'_>, Vec<&Total>> {
+pub(super) fn by_place(totals: &[Arc<Total>]) -> BTreeMap<Place<'_>, Vec<&Total>> {
     let mut found: BTreeMap<Place<'_>, usize> = BTreeMap::new();
     let mut places: Vec<(i64, Place<'_>, Vec<&Total>)> = Vec::new();
     let mut last = None;
@@ -399,7 +401,6 @@ fn float(value: i64) -> f64 {
 mod tests {
     use super::*;
     use crate::domain::follow_up::FollowUpState;
-    use crate::domain::policy::Suppression;
     use crate::domain::rating::Score;
     use crate::domain::request::Channel;
     use crate::journey::Figures;
@@ -421,8 +422,9 @@ mod tests {
     }
 
     fn text(totals: &[Total]) -> String {
+        let totals: Vec<Arc<Total>> = totals.iter().cloned().map(Arc::new).collect();
         prometheus::TextEncoder::new()
-            .encode_to_string(&families(totals, &[], Timestamp::default()))
+            .encode_to_string(&families(&totals, &[], Timestamp::default()))
             .unwrap()
     }
 
@@ -494,7 +496,7 @@ mod tests {
             unclosed: (0..130)
                 .map(|n| (format!("d{n}"), FollowUpState::Open, 1))
                 .collect(),
-            totals,
+            totals: totals.into_iter().map(Arc::new).collect(),
             ..Figures::default()
         };
         let families = all::families(&figures, Timestamp::default());

@@ -22,8 +22,6 @@ pub enum Duty {
     Tidy,
     /// Asks the database whether a promise is broken.
     Audit,
-    /// Gives committed events their places in the streams of their desks.
-    Relay,
     /// Tells webhooks.
     Webhooks,
     /// Tells the sinks that take all events.
@@ -53,13 +51,12 @@ const UNANSWERED: i64 = -1;
 
 impl Duty {
     /// Every duty.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::Sweep,
         Self::Settle,
         Self::Reconcile,
         Self::Tidy,
         Self::Audit,
-        Self::Relay,
         Self::Webhooks,
         Self::Streams,
         Self::Samples,
@@ -77,7 +74,6 @@ impl Duty {
             Self::Reconcile => "reconcile",
             Self::Tidy => "tidy",
             Self::Audit => "audit",
-            Self::Relay => "relay",
             Self::Webhooks => "webhooks",
             Self::Streams => "streams",
             Self::Samples => "samples",
@@ -96,9 +92,7 @@ impl Duty {
             // A dead worker's claim is taken over this long after its lease ends.
             Self::Sweep | Self::Tidy => Duration::from_secs(2),
             Self::Reconcile => Duration::from_mins(3),
-            // Somebody waits for what happened; looking for it costs one probe of an index.
-            Self::Relay => Duration::from_millis(100),
-            // What got its place here is told at once; this is for what got it on another replica, and for what is tried again.
+            // What is committed here is told at once; this is for other replicas' work, and for what is tried again.
             Self::Webhooks => Duration::from_millis(250),
             Self::Streams | Self::Samples => Duration::from_secs(1),
             // Days are what it is measured in.
@@ -122,7 +116,7 @@ impl Duty {
         }
     }
 
-    /// Whether there is work as soon as events get their places.
+    /// Whether there is work as soon as events are committed.
     const fn is_rung_for(self) -> bool {
         matches!(self, Self::Webhooks | Self::Streams)
     }
@@ -197,7 +191,6 @@ impl Journey {
                 self.audit().await;
                 Ok(false)
             }
-            Duty::Relay => self.relay().await,
             Duty::Webhooks => self.tell_webhooks().await.map(|()| false),
             Duty::Streams => self.tell_streams().await,
             Duty::Samples => self.tell_samples(duty.name(), lease).await.map(|()| false),

@@ -2,6 +2,7 @@
 
 use super::Journey;
 use super::duty::Duty;
+use super::publish::seconds;
 use super::reconcile::SETTLED_MS;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
@@ -18,8 +19,13 @@ impl Journey {
         let heard = self.heard_until(now).await?;
         let ended = self.store.expire(now, heard, STEP).await;
         // Events do not wait for what cannot end: a scrape reads all that are not folded.
-        let folded = self.store.fold(STEP).await?;
-        Ok((ended?, folded))
+        let folded = self.store.fold(STEP).await;
+        // How long events wait is seen also while they cannot be folded.
+        if let Ok(oldest) = self.store.oldest_unfolded().await {
+            let waits = oldest.map_or(0, |oldest| self.clock.now().millis_since(oldest));
+            self.metrics.streams.outbox_oldest.set(seconds(waits));
+        }
+        Ok((ended?, folded?))
     }
 
     /// One round; whether there is more to do at once.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 #[cfg(test)]
 use super::dialect::Sql;
 use super::dialect::Value;
-use super::{accept, emit, follow, reply};
+use super::{accept, follow, reply};
 
 /// A statement that inserts rows: any number as arrays on PostgreSQL, and on SQLite as many as its text has places for. Each statement
 /// there hops to the connection's thread and back, which costs more than to insert a row, so what is over does not go row by row:
@@ -163,6 +163,12 @@ pub(super) fn columns(rows: Vec<Vec<Owned>>) -> Vec<Column> {
     columns
 }
 
+/// A row of an event without its place, which is its last parameter.
+pub(super) struct Unplaced {
+    pub(super) desk: Uuid,
+    pub(super) row: Vec<Owned>,
+}
+
 /// Rows that wait for the commit, by table.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -170,7 +176,8 @@ pub(super) struct Pending {
     pub(super) replies: Vec<Vec<Owned>>,
     pub(super) ratings: Vec<Vec<Owned>>,
     pub(super) follow_ups: Vec<Vec<Owned>>,
-    pub(super) events: Vec<Vec<Owned>>,
+    /// Inserted last of all, and by nobody but the commit.
+    pub(super) events: Vec<Unplaced>,
     /// Requests that are saved together, while a set of replies is taken. Whoever takes it saves them.
     pub(super) saves: Option<Vec<Vec<Owned>>>,
     /// Requests whose reply or rating waits here: whoever reads these has to flush first.
@@ -178,17 +185,16 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Everything that waits, with the statement that inserts it.
-    pub(super) fn take(&mut self) -> [(Insert, Vec<Vec<Owned>>); 5] {
-        let saves = self.saves.take();
+    /// Everything that waits but the events, with the statement that inserts it.
+    pub(super) fn take(&mut self) -> [(Insert, Vec<Vec<Owned>>); 4] {
+        let (saves, events) = (self.saves.take(), std::mem::take(&mut self.events));
         let all = std::mem::take(self);
-        self.saves = saves;
+        (self.saves, self.events) = (saves, events);
         [
             (accept::ATTEMPT, all.attempts),
             (reply::INSERT_REPLY, all.replies),
             (reply::INSERT_RATING, all.ratings),
             (follow::OPEN, all.follow_ups),
-            (emit::EVENT, all.events),
         ]
     }
 }

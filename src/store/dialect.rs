@@ -9,6 +9,7 @@ use std::sync::Arc;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::bulk::Pending;
@@ -247,6 +248,14 @@ impl Database {
         match self {
             Self::Sqlite(_) => 1,
             Self::Postgres(_) => 2,
+        }
+    }
+
+    /// Rung when events were committed from here.
+    pub(super) fn news(&self) -> &watch::Sender<()> {
+        match self {
+            Self::Sqlite(file) => &file.news,
+            Self::Postgres(server) => &server.news,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::bulk::{Insert, four, insert, owned, rows};
+use super::bulk::{Insert, Unplaced, four, insert, owned, rows};
 use super::dialect::Value;
 use super::row::{place, reason_word};
 use super::sql::Inner;
@@ -16,10 +16,10 @@ use crate::domain::time::Timestamp;
 
 pub(super) const EVENT: Insert = insert!(
     "events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, \
-     bucket, elapsed_ms, detail, folded)",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+     bucket, elapsed_ms, detail, seq, folded_early)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
     "$1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], \
-     $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[]",
+     $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bigint[]",
     ", 0",
     ""
 );
@@ -141,14 +141,14 @@ impl Inner {
     }
 }
 
-/// Inserts an event with the commit. The score before a correction stands where a first answer has its bucket.
+/// Inserts an event with the commit, where it gets its place. The score before a correction stands where a first answer has its bucket.
 pub(super) fn push(tx: &mut Tx, event: &Event, detail: &[u8]) {
     let bucket = match (event.kind, event.before, event.elapsed_ms) {
         (EventKind::RatingChanged, before, _) => before.map_or(0, i64::from),
         (_, _, Some(elapsed)) => i64::try_from(answer_bucket(elapsed)).unwrap_or(-1),
         (..) => -1,
     };
-    tx.pending.events.push(owned(&[
+    let row = owned(&[
         Value::Id(event.desk.uuid()),
         Value::Id(event.id.uuid()),
         Value::Id(event.request.uuid()),
@@ -162,7 +162,9 @@ pub(super) fn push(tx: &mut Tx, event: &Event, detail: &[u8]) {
         Value::Int(bucket),
         Value::Int(event.elapsed_ms.unwrap_or(0)),
         Value::Bytes(detail),
-    ]));
+    ]);
+    let desk = event.desk.uuid();
+    tx.pending.events.push(Unplaced { desk, row });
 }
 
 /// Events of one millisecond have identifiers in the order in which a process made them, so that a stream tells them in that order.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, Row as _, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,9 @@ const WAIT: Duration = Duration::from_secs(5);
 /// How often the log is looked at, and how many pages in it are worth a checkpoint: as many as SQLite takes by itself.
 const LOOK: Duration = Duration::from_millis(200);
 const PAGES: i64 = 1000;
+/// So few are moved while nobody writes; and how often what was written meanwhile is moved beside the writer before that.
+const FEW: i64 = 250;
+const PASSES: usize = 3;
 /// What the writer keeps of the file in memory, in KiB (negative, as SQLite wants it). Keys are random, so each write touches pages
 /// all over the indexes; what is not kept is read from the file each time.
 const CACHE_KIB: &str = "-24576";
@@ -32,6 +35,10 @@ pub(super) struct File {
     /// One writer, because SQLite has one; readers apart, so that a long read does not stop it.
     pub(super) write: SqlitePool,
     pub(super) read: SqlitePool,
+    /// Moves the log into the file beside the writer, which would stand still meanwhile.
+    mover: SqlitePool,
+    /// Rung when events were committed.
+    pub(super) news: watch::Sender<()>,
     log: PathBuf,
     broken: watch::Sender<Option<String>>,
     /// Rung when there is no space left: what is in the log can be moved into the file, and the log be written anew.
@@ -72,10 +79,14 @@ impl File {
             })
             .connect_with(writing)
             .await?;
+        let moving = options.clone().pragma("wal_autocheckpoint", "0");
+        let mover = pool(1).connect_with(moving).await?;
         let read = pool(4).connect_with(options.read_only(true)).await?;
         let file = Arc::new(Self {
             write,
             read,
+            mover,
+            news: watch::Sender::default(),
             log: log.into(),
             broken: watch::Sender::new(None),
             full: Notify::new(),
@@ -151,29 +162,48 @@ impl File {
         Some((log.len(), log.modified().ok()?))
     }
 
-    /// Moves the log into the file if so many pages wait. Readers of an old state hold up what they still need.
+    /// Moves the log into the file if so many pages wait. Readers of an old state hold up what they still need. The log begins anew
+    /// only if nothing waits in it, which is never while somebody writes: the last few pages are moved by the writer itself.
     async fn checkpoint(&self, least: i64) -> Result<(), StoreError> {
         self.ask(async {
-            let mut connection = self.write.acquire().await?;
-            let row = sqlx::raw_sql("pragma wal_checkpoint(noop)")
-                .fetch_one(&mut *connection)
-                .await?;
-            let (pages, moved): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-            if pages - moved >= least {
-                sqlx::raw_sql("pragma wal_checkpoint(passive)")
-                    .execute(&mut *connection)
-                    .await?;
+            let mut mover = self.mover.acquire().await?;
+            if waiting(&mut mover).await? < least {
+                return Ok(());
             }
-            Ok(())
+            for _ in 0..PASSES {
+                pass(&mut mover).await?;
+                if waiting(&mut mover).await? < FEW {
+                    break;
+                }
+            }
+            drop(mover);
+            pass(&mut *self.write.acquire().await?).await
         })
         .await
     }
 
     pub(super) async fn close(&self) {
         self.closing.cancel();
+        self.mover.close().await;
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+/// Pages in the log that are not in the file yet.
+async fn waiting(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let row = sqlx::raw_sql("pragma wal_checkpoint(noop)")
+        .fetch_one(connection)
+        .await?;
+    let (pages, moved): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+    Ok(pages - moved)
+}
+
+async fn pass(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("pragma wal_checkpoint(passive)")
+        .execute(connection)
+        .await
+        .map(|_| ())
 }
 
 async fn keep(file: Weak<File>) {

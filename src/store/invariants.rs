@@ -5,6 +5,7 @@ use super::StoreError;
 use super::carry::now;
 use super::dialect::Sql;
 use super::sql::Inner;
+use super::sums::unfolded;
 
 /// Two messages for one request. A second one that waited at the provider is the rule `guarded`, and a mail is repeated under one
 /// Message-ID; everything else is a promise broken.
@@ -19,11 +20,18 @@ const BOUND_TWICE: Sql = Sql::both(
      and length(body_hash) > 0 group by provider_id having count(*) > 1) t",
 );
 /// One statement, one snapshot: ratings are what the totals and the events that are not in them yet say.
-const MISCOUNTED: Sql = Sql::both(
-    "select cast(abs((select count(*) from ratings) \
-     - (select coalesce(sum(n), 0) from totals where kind = 'rating.created') \
-     - (select count(*) from events where folded = 0 and kind = 'rating.created')) as bigint) as n",
-);
+macro_rules! miscounted {
+    ($database:ident) => {
+        concat!(
+            "select cast(abs((select count(*) from ratings) \
+             - (select coalesce(sum(n), 0) from totals where kind = 'rating.created') - (select count(*) from ",
+            unfolded!($database),
+            " where e.kind = 'rating.created')) as bigint) as n"
+        )
+    };
+}
+
+const MISCOUNTED: Sql = Sql::each(miscounted!(sqlite), miscounted!(postgres));
 const UNANSWERED: Sql = Sql::both(
     "select cast(count(*) as bigint) as n from ratings g join requests r on r.desk_id = g.desk_id and r.id = g.request_id \
      where r.state <> 'answered'",

@@ -6,6 +6,7 @@
 //! changed, somebody put the database back, and all is read again.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,24 +14,32 @@ use tokio::time::Instant;
 use super::StoreError;
 use super::dialect::{Sql, Value};
 use super::sql::Inner;
-use super::sums::total;
+use super::sums::{total, unfolded};
 use crate::domain::statistics::Total;
 
 /// All is read again after this time: a version that does not number its folds may run beside this one for a while.
 const AGAIN: Duration = Duration::from_mins(5);
 
 /// Its first part is the numbers, the second the sums, the third the events.
-const CHANGED: Sql = Sql::both(
-    "select cast(0 as bigint) as part, t.name as slug, '' as kind, '' as channel, '' as touchpoint, cast(0 as bigint) as entered, '' as reason, \
-     cast(0 as bigint) as score, cast(0 as bigint) as bucket, t.mark as n, cast(0 as bigint) as elapsed_ms, cast(0 as bigint) as first_at \
-     from duties t where t.name in ('epoch', 'folds') \
-     union all select 1, d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket, t.n, t.elapsed_ms, t.first_at \
-     from totals t join desks d on d.id = t.desk_id where t.changed > $1 \
-     union all select 2, d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket, t.n, t.elapsed_ms, t.first_at \
-     from (select desk_id, kind, channel, touchpoint, entered, reason, score, bucket, cast(count(*) as bigint) as n, \
-     cast(sum(elapsed_ms) as bigint) as elapsed_ms, min(at) as first_at from events where folded = 0 \
-     group by desk_id, kind, channel, touchpoint, entered, reason, score, bucket) t join desks d on d.id = t.desk_id",
-);
+macro_rules! changed {
+    ($database:ident) => {
+        concat!(
+            "select cast(0 as bigint) as part, t.name as slug, '' as kind, '' as channel, '' as touchpoint, cast(0 as bigint) as entered, '' as reason, \
+             cast(0 as bigint) as score, cast(0 as bigint) as bucket, t.mark as n, cast(0 as bigint) as elapsed_ms, cast(0 as bigint) as first_at \
+             from duties t where t.name in ('epoch', 'folds') \
+             union all select 1, d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket, t.n, t.elapsed_ms, t.first_at \
+             from totals t join desks d on d.id = t.desk_id where t.changed > $1 \
+             union all select 2, d.slug, t.kind, t.channel, t.touchpoint, t.entered, t.reason, t.score, t.bucket, t.n, t.elapsed_ms, t.first_at \
+             from (select e.desk_id, e.kind, e.channel, e.touchpoint, e.entered, e.reason, e.score, e.bucket, cast(count(*) as bigint) as n, \
+             cast(sum(e.elapsed_ms) as bigint) as elapsed_ms, min(e.at) as first_at from ",
+            unfolded!($database),
+            " group by e.desk_id, e.kind, e.channel, e.touchpoint, e.entered, e.reason, e.score, e.bucket) t \
+             join desks d on d.id = t.desk_id"
+        )
+    };
+}
+
+const CHANGED: Sql = Sql::each(changed!(sqlite), changed!(postgres));
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[("known.changed", CHANGED)];
@@ -38,7 +47,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[("known.changed", CHANGED)];
 /// The sums as they were read last, in their order.
 #[derive(Default)]
 pub(super) struct Known {
-    totals: Vec<Total>,
+    totals: Vec<Arc<Total>>,
     /// The last fold that is in them, since when they count, and when all of them were read.
     read: Option<(i64, i64, Instant)>,
 }
@@ -54,7 +63,7 @@ struct Changed {
 
 impl Inner {
     /// What the events add up to: those of a desk, a channel and a touchpoint one after the other.
-    pub(super) async fn totals(&self) -> Result<Vec<Total>, StoreError> {
+    pub(super) async fn totals(&self) -> Result<Vec<Arc<Total>>, StoreError> {
         let mut known = self.known.lock().await;
         let since = known.read.filter(|(.., at)| at.elapsed() < AGAIN);
         let since = since.map(|(folds, epoch, _)| (folds, epoch));
@@ -70,13 +79,14 @@ impl Inner {
         } else {
             known.read.map_or_else(Instant::now, |(.., at)| at)
         };
-        merge(&mut known.totals, changed.sums, |old, new| *old = new);
+        merge(&mut known.totals, changed.sums, |_, new| new);
         known.read = Some((changed.folds, changed.epoch, read));
         let mut totals = known.totals.clone();
-        merge(&mut totals, changed.pending, |sum, pending| {
-            sum.count += pending.count;
-            sum.elapsed_ms += pending.elapsed_ms;
-            sum.first_at = sum.first_at.min(pending.first_at);
+        merge(&mut totals, changed.pending, |sum, pending| Total {
+            count: sum.count + pending.count,
+            elapsed_ms: sum.elapsed_ms + pending.elapsed_ms,
+            first_at: sum.first_at.min(pending.first_at),
+            ..pending
         });
         Ok(totals)
     }
@@ -95,17 +105,17 @@ impl Inner {
     }
 }
 
-/// Brings sums into an ordered list of them: those that are there already by `join`.
-fn merge(totals: &mut Vec<Total>, more: Vec<Total>, join: impl Fn(&mut Total, Total)) {
+/// Brings sums into an ordered list of them: those that are there already by `join`. Whoever has a copy of the list keeps what it has.
+fn merge(totals: &mut Vec<Arc<Total>>, more: Vec<Total>, join: impl Fn(&Total, Total) -> Total) {
     let before = totals.len();
     for new in more {
         match totals[..before].binary_search_by(|old| order(old, &new)) {
-            Ok(at) => join(&mut totals[at], new),
-            Err(_) => totals.push(new),
+            Ok(at) => totals[at] = Arc::new(join(&totals[at], new)),
+            Err(_) => totals.push(Arc::new(new)),
         }
     }
     if totals.len() > before {
-        totals.sort_by(order);
+        totals.sort_by(|a, b| order(a, b));
     }
 }
 

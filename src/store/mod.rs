@@ -309,8 +309,10 @@ pub trait Store:
     -> Result<u64, StoreError>;
     /// Moves events into the totals; how many.
     async fn fold(&self, limit: i64) -> Result<u64, StoreError>;
+    /// When the oldest event happened that is not in the totals yet.
+    async fn oldest_unfolded(&self) -> Result<Option<Timestamp>, StoreError>;
     /// Folded totals plus what is not folded yet, read in one statement.
-    async fn totals(&self) -> Result<Vec<Total>, StoreError>;
+    async fn totals(&self) -> Result<Vec<Arc<Total>>, StoreError>;
     /// What is being carried.
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
 }

@@ -1,36 +1,31 @@
-//! The outbox as a stream: every event gets the next place in the stream of its desk once it is committed, and is read on from a
-//! place by whoever is told of it.
+//! The outbox as a stream: every event has a place in the stream of its desk, and is read on from a place by whoever is told of it.
 //!
-//! Places are given here and nowhere else, in small batches, by the replica with that duty. Whoever is committed late gets a later
-//! place and is passed by by nobody. Folding into totals is another matter (see `sums`): an event goes once it is folded, has its
-//! place, is old enough, and everybody who is to be told has been, or the longest time for that has passed.
+//! Places are given as the last step before a commit (see [`Tx::commit`]), under a lock on the stream that ends with it. So the order
+//! of places is the order of commits, there is no gap, and whoever has read up to a place passes by nobody. An event is written once;
+//! how far each reader has come, and the totals are one of them (see `sums`), is a mark beside it. An event goes once it is folded,
+//! is old enough, and everybody who is to be told has been, or the longest time for that has passed.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::StoreError;
-use super::dialect::{Sql, Value};
+use super::bulk::Owned;
+use super::dialect::{Row, Sql, Value};
+use super::emit::EVENT;
 use super::sql::{Inner, SqlStore};
+use super::tx::Tx;
 use crate::domain::id::{DeskId, EventId};
 use crate::domain::notice::Recorded;
 use crate::domain::time::Timestamp;
 
-const UNPLACED: Sql =
-    Sql::both("select desk_id, id, at from events where seq = 0 order by id limit $1");
-const OLDEST_UNPLACED: Sql = Sql::both("select at from events where seq = 0 order by id limit 1");
-/// Locks the stream of the desk until the commit.
-const NEXT: Sql = Sql::both(
-    "insert into streams (desk_id, seq) values ($1, $2) on conflict (desk_id) do update set seq = streams.seq + excluded.seq \
-     returning seq",
-);
-/// The plus keeps SQLite from reading all events of the desk: each is found in the index of those without a place. PostgreSQL
-/// would read that index whole, with all that is dead in it: the sum keeps it from there, and for the range see `bulk`.
-const PLACE: Sql = Sql::each(
-    "update or fail events set seq = $2 + json_each.key + 1 from json_each($3) where +events.desk_id = $1 \
-     and events.id = unhex(json_each.value) and events.seq = 0",
-    "update events set seq = $2 + u.n from unnest($3::uuid[]) with ordinality u (id, n) where events.desk_id = $1 \
-     and events.id = u.id and events.seq + 0 = 0 and u.n between 1 and 1000000",
+/// Locks the streams of these desks until the commit, always in the same order, and gives as many places as each desk is named.
+const NEXT: Sql = Sql::each(
+    "insert into streams (desk_id, seq) select unhex(value), count(*) from json_each($1) where true group by value order by value \
+     on conflict (desk_id) do update set seq = streams.seq + excluded.seq returning desk_id, seq",
+    "insert into streams (desk_id, seq) select u.id, count(*) from unnest($1::uuid[]) u (id) group by u.id order by u.id \
+     on conflict (desk_id) do update set seq = streams.seq + excluded.seq returning desk_id, seq",
 );
 const HEADS: Sql = Sql::both("select desk_id, seq from streams");
 /// Also for desks that have no stream yet: they may have had one that is lost.
@@ -41,10 +36,9 @@ const LEAVE: Sql = Sql::both(
 const HEAD: Sql = Sql::both("select seq from streams where desk_id = $1");
 
 /// The places of the first events from an instant on. Whoever was committed late has a place behind those that came after it.
-const SINCE: Sql = Sql::both(
-    "select seq from events where desk_id = $1 and id >= $2 and seq > 0 order by id limit 500",
-);
-const BEHIND: Sql = Sql::both(
+const SINCE: Sql =
+    Sql::both("select seq from events where desk_id = $1 and id >= $2 order by id limit 500");
+pub(super) const BEHIND: Sql = Sql::both(
     "select streams.desk_id, streams.seq as head, coalesce(m.seq, 0) as mark from streams \
      left join sink_marks m on m.desk_id = streams.desk_id and m.sink = $1 where streams.seq > coalesce(m.seq, 0)",
 );
@@ -61,15 +55,12 @@ const TOLD: Sql = Sql::both(
 );
 const DELETE: Sql = Sql::both(
     "delete from events where desk_id = $1 and id in (select id from events where desk_id = $1 and id < $2 \
-     and folded = 1 and seq > 0 and seq <= $3 order by id limit $4)",
+     and seq <= $3 order by id limit $4)",
 );
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
-    ("outbox.unplaced", UNPLACED),
-    ("outbox.oldest_unplaced", OLDEST_UNPLACED),
     ("outbox.next", NEXT),
-    ("outbox.place", PLACE),
     ("outbox.heads", HEADS),
     ("outbox.head", HEAD),
     ("outbox.leave", LEAVE),
@@ -79,6 +70,9 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("outbox.told", TOLD),
     ("outbox.delete", DELETE),
 ];
+
+/// The totals as one who reads the streams.
+pub(super) const TOTALS: &str = "totals";
 
 /// How far a sink is behind in the stream of a desk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,10 +97,8 @@ pub struct Keeping {
 /// The events as streams.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Gives up to `limit` committed events their places; the instants at which they happened.
-    async fn place_events(&self, limit: i64) -> Result<Vec<Timestamp>, StoreError>;
-    /// When the oldest event happened that has no place yet.
-    async fn oldest_unplaced(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// Rung when events were committed here.
+    fn news(&self) -> watch::Receiver<()>;
     /// The last place of every stream.
     async fn heads(&self) -> Result<Vec<(DeskId, i64)>, StoreError>;
     /// The last place of the stream of a desk; 0 if nothing happened yet.
@@ -138,14 +130,8 @@ pub trait Outbox: Send + Sync {
 
 #[async_trait]
 impl Outbox for SqlStore {
-    async fn place_events(&self, limit: i64) -> Result<Vec<Timestamp>, StoreError> {
-        self.inner.place_events(limit).await
-    }
-
-    async fn oldest_unplaced(&self) -> Result<Option<Timestamp>, StoreError> {
-        let row = self.inner.database.row(OLDEST_UNPLACED, &[]).await?;
-        row.map(|row| row.int("at").map(Timestamp::from_millis))
-            .transpose()
+    fn news(&self) -> watch::Receiver<()> {
+        self.inner.database.news().subscribe()
     }
 
     async fn heads(&self) -> Result<Vec<(DeskId, i64)>, StoreError> {
@@ -186,26 +172,13 @@ impl Outbox for SqlStore {
     }
 
     async fn behind(&self, sink: &str) -> Result<Vec<Behind>, StoreError> {
-        let rows = self
-            .inner
-            .database
-            .rows(BEHIND, &[Value::Text(sink)])
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Behind {
-                    desk: DeskId::from_uuid(row.id("desk_id")?),
-                    mark: row.int("mark")?,
-                    head: row.int("head")?,
-                })
-            })
-            .collect()
+        let name = [Value::Text(sink)];
+        behind(&self.inner.database.rows(BEHIND, &name).await?)
     }
 
     async fn mark_sink(&self, sink: &str, desk: DeskId, seq: i64) -> Result<(), StoreError> {
         let mut tx = self.inner.database.begin().await?;
-        let values = [Value::Id(desk.uuid()), Value::Text(sink), Value::Int(seq)];
-        tx.execute(MARK, &values).await?;
+        tx.mark(sink, desk, seq).await?;
         tx.commit().await
     }
 
@@ -218,8 +191,8 @@ impl Outbox for SqlStore {
     ) -> Result<u64, StoreError> {
         let mut gone = 0;
         for (desk, _) in self.heads().await? {
-            let told = self.inner.told(desk, sinks).await?;
-            for (age, up_to) in [(keeping.keep_ms, told), (keeping.longest_ms, i64::MAX)] {
+            let (told, folded) = self.inner.told(desk, sinks).await?;
+            for (age, up_to) in [(keeping.keep_ms, told), (keeping.longest_ms, folded)] {
                 let before = EventId::new(now.plus_millis(-age), [0; 10]);
                 gone += self.inner.delete_events(desk, before, up_to, limit).await?;
             }
@@ -235,52 +208,22 @@ impl Inner {
         row.map_or(Ok(0), |row| row.int("seq"))
     }
 
-    async fn place_events(&self, limit: i64) -> Result<Vec<Timestamp>, StoreError> {
-        // Most looks find nothing, and looking alone is no transaction that writes.
-        if self
-            .database
-            .rows(UNPLACED, &[Value::Int(1)])
-            .await?
-            .is_empty()
-        {
-            return Ok(Vec::new());
-        }
-        let mut tx = self.database.begin().await?;
-        let mut by_desk: BTreeMap<uuid::Uuid, Vec<uuid::Uuid>> = BTreeMap::new();
-        let mut placed = Vec::new();
-        for row in tx.rows(UNPLACED, &[Value::Int(limit)]).await? {
-            let ids = by_desk.entry(row.id("desk_id")?).or_default();
-            ids.push(row.id("id")?);
-            placed.push(Timestamp::from_millis(row.int("at")?));
-        }
-        for (desk, ids) in &by_desk {
-            let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
-            let values = [Value::Id(*desk), Value::Int(count)];
-            let last = tx.row(NEXT, &values).await?.ok_or(StoreError::Conflict)?;
-            let before = last.int("seq")? - count;
-            let values = [Value::Id(*desk), Value::Int(before), Value::Ids(ids)];
-            // Somebody else gave some of them their places: nothing of this counts, so that no place stays empty.
-            if tx.execute(PLACE, &values).await? != ids.len() as u64 {
-                return Err(StoreError::Conflict);
-            }
-        }
-        tx.commit().await?;
-        Ok(placed)
-    }
-
-    /// Up to which place everybody was told who is to be told of a desk's events.
-    async fn told(&self, desk: DeskId, sinks: &[&str]) -> Result<i64, StoreError> {
-        let mut told = i64::MAX;
+    /// Up to which place everybody was told who is to be told of a desk's events, and up to which they are folded.
+    async fn told(&self, desk: DeskId, sinks: &[&str]) -> Result<(i64, i64), StoreError> {
+        let (mut told, mut folded) = (i64::MAX, 0);
         let mut missing = sinks.to_vec();
         for row in self.database.rows(TOLD, &[Value::Id(desk.uuid())]).await? {
             let (name, seq) = (row.text("name")?, row.int("seq")?);
+            if name == TOTALS {
+                folded = seq;
             // Marks of sinks that are not configured any more hold up nothing.
-            if name.is_empty() || sinks.contains(&name.as_str()) {
+            } else if name.is_empty() || sinks.contains(&name.as_str()) {
                 told = told.min(seq);
                 missing.retain(|sink| *sink != name);
             }
         }
-        Ok(if missing.is_empty() { told } else { 0 })
+        let told = if missing.is_empty() { told } else { 0 };
+        Ok((told.min(folded), folded))
     }
 
     async fn delete_events(
@@ -301,4 +244,57 @@ impl Inner {
         tx.commit().await?;
         Ok(gone)
     }
+}
+
+impl Tx {
+    /// Inserts the events of this transaction at the ends of their streams; whether there are any. The last step before the commit:
+    /// from here on others who write about these desks wait.
+    pub(super) async fn place_events(&mut self) -> Result<bool, StoreError> {
+        let mut events = std::mem::take(&mut self.pending.events);
+        if events.is_empty() {
+            return Ok(false);
+        }
+        let desks: Vec<uuid::Uuid> = events.iter().map(|event| event.desk).collect();
+        let mut next = BTreeMap::new();
+        for row in self.rows(NEXT, &[Value::Ids(&desks)]).await? {
+            next.insert(row.id("desk_id")?, row.int("seq")?);
+        }
+        // What a desk was given ends with the place that is told.
+        for event in events.iter_mut().rev() {
+            let last = next.get_mut(&event.desk).ok_or(StoreError::Conflict)?;
+            event.row.push(Owned::Int(*last));
+            *last -= 1;
+        }
+        let rows = events.into_iter().map(|event| event.row).collect();
+        self.insert_all(EVENT, rows).await?;
+        Ok(true)
+    }
+
+    /// Desks of whose events this sink was not told.
+    pub(super) async fn behind(&mut self, sink: &str) -> Result<Vec<Behind>, StoreError> {
+        behind(&self.rows(BEHIND, &[Value::Text(sink)]).await?)
+    }
+
+    /// Notes that a sink has everything up to this place.
+    pub(super) async fn mark(
+        &mut self,
+        sink: &str,
+        desk: DeskId,
+        seq: i64,
+    ) -> Result<(), StoreError> {
+        let values = [Value::Id(desk.uuid()), Value::Text(sink), Value::Int(seq)];
+        self.execute(MARK, &values).await.map(|_| ())
+    }
+}
+
+fn behind(rows: &[Row]) -> Result<Vec<Behind>, StoreError> {
+    rows.iter()
+        .map(|row| {
+            Ok(Behind {
+                desk: DeskId::from_uuid(row.id("desk_id")?),
+                mark: row.int("mark")?,
+                head: row.int("head")?,
+            })
+        })
+        .collect()
 }

@@ -27,15 +27,19 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// For the first connection, and for the last goodbye.
 const START: Duration = Duration::from_secs(5);
 
-/// What a session is told, or behind a pooler, which shares sessions, each transaction.
-const SESSION: [(&str, &str); 4] = [
+/// What a session is told, or behind a pooler, which shares sessions, each transaction. Whoever stands still in a transaction, as a
+/// frozen machine does, is put out of it before those who wait for its locks give up. Every statement that is asked often finds its
+/// rows by a key, but a plan that is made while a table is empty would read it whole, and is kept while it grows.
+const SESSION: [(&str, &str); 5] = [
     ("statement_timeout", "5000"),
-    ("idle_in_transaction_session_timeout", "10000"),
-    ("lock_timeout", "2000"),
+    ("idle_in_transaction_session_timeout", "2500"),
+    ("lock_timeout", "4000"),
     ("synchronous_commit", "on"),
+    ("enable_seqscan", "off"),
 ];
 const BEGIN_SHARED: &str = "begin; set local statement_timeout = 5000; \
-     set local idle_in_transaction_session_timeout = 10000; set local lock_timeout = 2000; set local synchronous_commit = on";
+     set local idle_in_transaction_session_timeout = 2500; set local lock_timeout = 4000; set local synchronous_commit = on; \
+     set local enable_seqscan = off";
 
 const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 const SNAPSHOT_SHARED: &str = "begin isolation level repeatable read read only; set local statement_timeout = 5000; \
@@ -48,6 +52,8 @@ pub(super) struct Server {
     pool: RwLock<PgPool>,
     /// Whether the sessions are shared with others between two transactions.
     pub(super) shared: bool,
+    /// Rung when events were committed from here.
+    pub(super) news: watch::Sender<()>,
     away: watch::Sender<bool>,
     probing: AtomicBool,
     closing: CancellationToken,
@@ -83,6 +89,7 @@ impl Server {
             connections: settings.connections,
             pool,
             shared,
+            news: watch::Sender::default(),
             away: watch::Sender::new(false),
             probing: AtomicBool::new(false),
             closing: CancellationToken::new(),

@@ -366,7 +366,11 @@ impl Store for SqlStore {
         self.inner.fold(limit).await
     }
 
-    async fn totals(&self) -> Result<Vec<Total>, StoreError> {
+    async fn oldest_unfolded(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.oldest_unfolded().await
+    }
+
+    async fn totals(&self) -> Result<Vec<Arc<Total>>, StoreError> {
         self.inner.totals().await
     }
 

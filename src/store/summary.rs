@@ -8,6 +8,7 @@ use super::StoreError;
 use super::dialect::{Row, Sql, Value};
 use super::rollup::{COLUMNS, delta, place_columns, since, spot};
 use super::sql::{Inner, SqlStore};
+use super::sums::unfolded;
 use crate::domain::id::DeskId;
 use crate::domain::statistics::counts::{Counts, NUMBERS};
 use crate::domain::statistics::grouping::{
@@ -141,23 +142,22 @@ const FIRST: Sql = Sql::both(
      order by desk_id, level, at limit 1) t union all select at from (select created_at as at from requests where desk_id = $1 \
      order by desk_id, id limit 1) t) t",
 );
-/// SQLite would rather read all events of the desk, because it does not know how few are pending.
 macro_rules! pending {
-    ($hint:literal) => {
+    ($database:ident) => {
         concat!(
             "select e.kind, e.entered, e.reason, e.score, e.bucket, e.elapsed_ms, ",
             place_columns!(),
-            " from events e ",
-            $hint,
-            "join requests on requests.desk_id = e.desk_id and requests.id = e.request_id \
-     left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id \
-             where e.desk_id = $1 and e.folded = 0 and requests.created_at > ",
+            " from ",
+            unfolded!($database),
+            " join requests on requests.desk_id = e.desk_id and requests.id = e.request_id \
+             left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id \
+             where s.desk_id = $1 and requests.created_at > ",
             since!()
         )
     };
 }
 
-const PENDING: Sql = Sql::each(pending!("indexed by events_pending "), pending!(""));
+const PENDING: Sql = Sql::each(pending!(sqlite), pending!(postgres));
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[

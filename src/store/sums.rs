@@ -6,37 +6,45 @@ use std::collections::BTreeMap;
 use super::StoreError;
 use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Row, Sql, Value};
+use super::outbox::{BEHIND, Behind, TOTALS};
 use super::rollup::roll_up;
 use super::row;
 use super::sql::Inner;
+use super::tx::Tx;
 use crate::domain::rating::Score;
 use crate::domain::request::Channel;
 use crate::domain::statistics::Total;
+use crate::domain::time::Timestamp;
 
-/// Chosen once on PostgreSQL, in a materialized part: a sub-select may be run again for every row, each time skipping what it has
-/// locked itself, and the limit would be none. The sum keeps it from the index of what is not folded, which it takes for short however
-/// long it is, and would read whole for each event; for the range see `bulk`.
-macro_rules! take {
-    ($lock:literal) => {
-        Sql::each(
-            "update or fail events set folded = 1 where (desk_id, id) in (select desk_id, id from events where folded = 0 \
-             order by desk_id, id limit $1) and folded = 0 \
-             returning desk_id, request_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at",
-            concat!(
-                "with pending as materialized (select desk_id, id from events where folded = 0 order by desk_id, id limit $1",
-                $lock,
-                ") update events set folded = 1 from pending where events.desk_id = pending.desk_id \
-                 and events.id = pending.id and events.folded + 0 = 0 \
-                 and pending.id between '00000000-0000-0000-0000-000000000000' and 'ffffffff-ffff-ffff-ffff-ffffffffffff' \
-                 returning events.desk_id, events.request_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at"
-            ),
-        )
+/// Events that are in no sum yet, as part of a statement: `e`, behind the mark of the totals in the stream `s`. Neither database knows
+/// how few these are beside all there are, so each is told to look for them by their places.
+macro_rules! unfolded {
+    (sqlite) => {
+        "streams s left join sink_marks m on m.desk_id = s.desk_id and m.sink = 'totals' \
+         cross join events e indexed by events_seq on e.desk_id = s.desk_id and e.seq > coalesce(m.seq, 0) and e.seq <= s.seq \
+         and e.seq > 0 and e.folded_early = 0"
+    };
+    (postgres) => {
+        "streams s left join sink_marks m on m.desk_id = s.desk_id and m.sink = 'totals' \
+         cross join lateral (select * from events where events.desk_id = s.desk_id and events.seq > coalesce(m.seq, 0) \
+         and events.seq <= s.seq and events.seq > 0 and events.folded_early = 0 order by events.seq offset 0) e"
     };
 }
 
-const TAKE: Sql = take!(" for update skip locked");
-const TAKE_PLAINLY: Sql = take!("");
-/// Held until the commit, so that whoever sees the number of a fold sees all folds before it.
+pub(super) use unfolded;
+
+const TAKE: Sql = Sql::both(
+    "select desk_id, seq, request_id, kind, channel, touchpoint, entered, reason, score, bucket, elapsed_ms, at, folded_early \
+     from events where desk_id = $1 and seq > $2 and seq <= $3 and seq > 0 order by seq limit $4",
+);
+/// The oldest of the first ones of each desk.
+const OLDEST: Sql = Sql::both(
+    "select min(t.at) as at from (select (select e.at from events e where e.desk_id = s.desk_id and e.seq > coalesce(m.seq, 0) \
+     and e.seq > 0 order by e.seq limit 1) as at from streams s left join sink_marks m on m.desk_id = s.desk_id \
+     and m.sink = 'totals' where s.seq > coalesce(m.seq, 0)) t having min(t.at) > 0",
+);
+/// Comes first and is held until the commit: whoever folds at the same time waits and goes on from the new marks, and whoever sees the
+/// number of a fold sees all folds before it.
 const FOLD: Sql =
     Sql::both("update duties set mark = mark + 1 where name = 'folds' returning mark");
 const ADD: Insert = insert!(
@@ -53,7 +61,7 @@ const ADD: Insert = insert!(
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("sums.take", TAKE),
-    ("sums.take_plainly", TAKE_PLAINLY),
+    ("sums.oldest", OLDEST),
     ("sums.fold", FOLD),
     ("sums.add", ADD.one()),
     ("sums.add_many", ADD.many()),
@@ -73,11 +81,22 @@ struct Key {
 
 impl Inner {
     pub(super) async fn fold(&self, limit: i64) -> Result<u64, StoreError> {
+        // Most looks find nothing, and looking alone is no transaction that writes.
+        if self
+            .database
+            .rows(BEHIND, &[Value::Text(TOTALS)])
+            .await?
+            .is_empty()
+        {
+            return Ok(0);
+        }
         let mut tx = self.database.begin().await?;
-        // Ordered, so that two folders lock the sums in the same order and cannot deadlock.
+        let fold = tx.row(FOLD, &[]).await?;
+        let fold = fold.ok_or_else(|| StoreError::Corrupt("folds are not numbered".to_owned()))?;
+        let fold = fold.int("mark")?;
+        let taken = take(&mut tx, limit).await?;
+        // Ordered like everything that is locked.
         let mut sums: BTreeMap<Key, (i64, i64, i64)> = BTreeMap::new();
-        let take = if self.skip_locked { TAKE } else { TAKE_PLAINLY };
-        let taken = tx.rows(take, &[Value::Int(limit)]).await?;
         for row in &taken {
             let key = Key {
                 desk: row.id("desk_id")?,
@@ -93,14 +112,7 @@ impl Inner {
             let sum = sums.entry(key).or_insert((0, 0, at));
             *sum = (sum.0 + 1, sum.1 + row.int("elapsed_ms")?, sum.2.min(at));
         }
-        if taken.is_empty() {
-            tx.rollback().await?;
-            return Ok(0);
-        }
         roll_up(&mut tx, &taken).await?;
-        let fold = tx.row(FOLD, &[]).await?;
-        let fold = fold.ok_or_else(|| StoreError::Corrupt("folds are not numbered".to_owned()))?;
-        let fold = fold.int("mark")?;
         let row = |(key, (n, elapsed_ms, first_at)): (&Key, &(i64, i64, i64))| {
             owned(&[
                 Value::Id(key.desk),
@@ -121,6 +133,47 @@ impl Inner {
         tx.commit().await?;
         Ok(taken.len() as u64)
     }
+
+    /// When the oldest event happened that is in no sum yet.
+    pub(super) async fn oldest_unfolded(&self) -> Result<Option<Timestamp>, StoreError> {
+        let row = self.database.row(OLDEST, &[]).await?;
+        row.map(|row| row.int("at").map(Timestamp::from_millis))
+            .transpose()
+    }
+}
+
+/// The next events of each desk, and the marks moved behind them. Desks with few come first: one with many holds up no other.
+async fn take(tx: &mut Tx, limit: i64) -> Result<Vec<Row>, StoreError> {
+    let mut behind = tx.behind(TOTALS).await?;
+    behind.sort_by_key(|desk| desk.head - desk.mark);
+    let mut taken = Vec::new();
+    for Behind { desk, mark, head } in behind {
+        let room = limit - i64::try_from(taken.len()).unwrap_or(limit);
+        if room <= 0 {
+            break;
+        }
+        let desk_id = Value::Id(desk.uuid());
+        let range = [
+            desk_id,
+            Value::Int(mark),
+            Value::Int(head),
+            Value::Int(room),
+        ];
+        let rows = tx.rows(TAKE, &range).await?;
+        let all = i64::try_from(rows.len()).is_ok_and(|count| count < room);
+        // Places of which there is nothing were left free, or their events are gone.
+        let mark = match rows.last() {
+            Some(last) if !all => last.int("seq")?,
+            _ => head,
+        };
+        tx.mark(TOTALS, desk, mark).await?;
+        for row in rows {
+            if row.int("folded_early")? == 0 {
+                taken.push(row);
+            }
+        }
+    }
+    Ok(taken)
 }
 
 /// A total; `None` if a newer version wrote it with a word that this one does not know: that one shows it.

@@ -143,7 +143,7 @@ impl Tx {
         Ok(new)
     }
 
-    /// Inserts what is pending. Called by whoever is about to read it, and by [`Self::commit`].
+    /// Inserts what is pending but the events. Called by whoever is about to read it, and by [`Self::commit`].
     pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
         for (insert, rows) in self.pending.take() {
             self.insert_all(insert, rows).await?;
@@ -161,9 +161,20 @@ impl Tx {
 
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         self.flush().await?;
-        match self.link {
-            Link::Sqlite(tx, file) => file.ask(tx.commit()).await,
-            Link::Postgres(tx, server) => server.ask(tx.commit()).await,
+        let placed = self.place_events().await?;
+        let news = match self.link {
+            Link::Sqlite(tx, file) => {
+                file.ask(tx.commit()).await?;
+                file.news.clone()
+            }
+            Link::Postgres(tx, server) => {
+                server.ask(tx.commit()).await?;
+                server.news.clone()
+            }
+        };
+        if placed {
+            news.send_replace(());
         }
+        Ok(())
     }
 }

@@ -149,7 +149,8 @@ story!(
         let stage = Stage::start(database).await;
         stage.ask("sms", ANA, "INC-1").await;
         stage.deliver().await;
-        let pending = "select count(*) from events where folded = 0";
+        let pending = "select count(*) from streams s where s.seq > \
+            coalesce((select m.seq from sink_marks m where m.desk_id = s.desk_id and m.sink = 'totals'), 0)";
         assert!(stage.database.number(pending).await > 0);
         let spoil = "alter table requests rename column listen_until to spoiled";
         stage.database.execute(spoil).await;
@@ -217,16 +218,19 @@ story!(
             Database::Sqlite(_) => {
                 "with recursive n (i) as (select 1 union all select i + 1 from n where i < 5000) \
                  insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, bucket, \
-                 elapsed_ms, folded, seq) select d.id, unhex(printf('%032x', n.i)), d.id, 'request.sent', 0, 'chat', '', 0, '', 0, \
+                 elapsed_ms, folded_early, seq) select d.id, unhex(printf('%032x', n.i)), d.id, 'request.sent', 0, 'chat', '', 0, '', 0, \
                  -1, 0, 1, n.i + 10 from n, desks d"
             }
             Database::Postgres { .. } => {
                 "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, bucket, \
-                 elapsed_ms, folded, seq) select d.id, lpad(to_hex(i), 32, '0')::uuid, d.id, 'request.sent', 0, 'chat', '', 0, '', \
+                 elapsed_ms, folded_early, seq) select d.id, lpad(to_hex(i), 32, '0')::uuid, d.id, 'request.sent', 0, 'chat', '', 0, '', \
                  0, -1, 0, 1, i + 10 from generate_series(1, 5000) i, desks d"
             }
         };
         stage.database.execute(old).await;
+        let folded = "insert into sink_marks (desk_id, sink, seq) select id, 'totals', 5010 from desks where true \
+            on conflict (desk_id, sink) do update set seq = excluded.seq";
+        stage.database.execute(folded).await;
         let stop = CancellationToken::new();
         let gone = async {
             let mut look = tokio::time::interval(Duration::from_millis(20));

@@ -223,10 +223,6 @@ async fn every_replica_tells_what_happened_on_any() {
             );
         }
     }
-    let relay = database
-        .number("select count(*) from duties where name = 'relay' and fence = 1")
-        .await;
-    assert_eq!(relay, 1, "one of them gives places");
     replicas[0].kill();
     trigger(&replicas[1], "C-2").await;
     let event = streams[1].next().await.unwrap();

@@ -17,8 +17,7 @@ use crate::support::program::{Http, Program};
 use crate::support::receiver::{Manner, Receiver};
 use crate::support::sse::Stream;
 
-const IDS: &str = "select id from events where seq > 0";
-const UNPLACED: &str = "select count(*) from events where seq = 0";
+const IDS: &str = "select id from events";
 
 fn client() -> Http {
     Client::builder(TokioExecutor::new()).build_http()
@@ -61,12 +60,8 @@ fn library(hook: &Value) -> Webhook {
     Webhook::new(hook["secret"].as_str().unwrap()).unwrap()
 }
 
-/// Every event that has its place, once all have.
+/// Every event that is committed.
 async fn every_event(database: &Database) -> BTreeSet<String> {
-    let mut ticks = tokio::time::interval(Duration::from_millis(20));
-    while database.number(UNPLACED).await > 0 {
-        ticks.tick().await;
-    }
     let ids = database.ids(IDS).await;
     ids.iter()
         .map(|id| format!("evt_{}", id.simple()))

@@ -2,6 +2,7 @@
 //! that waited in vain.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use prometheus::proto::MetricFamily;
 
@@ -57,7 +58,7 @@ pub(super) fn families(placed: &BTreeMap<Place<'_>, Vec<&Total>>) -> [MetricFami
 }
 
 /// Corrections by the score before and the one after, for each desk.
-pub(super) fn corrections(totals: &[Total]) -> MetricFamily {
+pub(super) fn corrections(totals: &[Arc<Total>]) -> MetricFamily {
     let own = own_desks(totals);
     let label = |total: &Total| {
         let known = own.get(&total.desk);

@@ -15,6 +15,8 @@ use crate::store::StoreError;
 
 /// How often another replica's work is looked for.
 const LOOK: Duration = Duration::from_millis(150);
+/// What is committed within this time is told together.
+const GATHER: Duration = Duration::from_millis(40);
 /// The pause after a look that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Events that a reader takes from the store at once, and so the most that wait for a slow one.
@@ -50,15 +52,19 @@ impl Journey {
         })
     }
 
-    /// Looks at the last places for the readers of this process, until `stop`.
+    /// Rings for everybody in this process who tells of events, and looks at the last places for its readers, until `stop`.
     pub async fn run_feed(&self, stop: CancellationToken) {
-        let mut bell = self.publishing.listen();
+        let mut news = self.store.news();
         let mut pause = LOOK;
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
-                Ok(()) = bell.changed() => {}
+                Ok(()) = news.changed() => {
+                    tokio::time::sleep(GATHER).await;
+                    news.mark_unchanged();
+                    self.publishing.bell.send_replace(());
+                }
             }
             pause = LOOK;
             if self.publishing.heads.receiver_count() == 0 {

@@ -1,6 +1,8 @@
 //! Everything that is read from the database for its metrics: one look for every door that shows them, so that a scrape and a push
 //! cannot differ in what they hold.
 
+use std::sync::Arc;
+
 use crate::domain::follow_up::FollowUpState;
 use crate::domain::statistics::Total;
 use crate::journey::Journey;
@@ -10,7 +12,7 @@ use crate::store::{Backlog, StoreError};
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
     /// What the events add up to.
-    pub totals: Vec<Total>,
+    pub totals: Vec<Arc<Total>>,
     /// What is being carried.
     pub backlog: Vec<Backlog>,
     /// Low scores that are being followed: the desk's short name, the step and how many.

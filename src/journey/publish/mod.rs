@@ -1,14 +1,14 @@
-//! Results leave the house: events get their places, and everybody is told of them who is to be.
+//! Results leave the house: everybody is told of events who is to be.
 //!
 //! ```text
-//! event (seq 0) --relay--> place in the desk's stream --+--> webhooks    (each with a mark and its retries)
-//!                                                        +--> streams     (NATS: a mark for each desk)
-//!                                                        +--> feed        (who reads /v1/events, on every replica)
-//! totals ------------------------------------------------+--> samples     (remote write)
+//! event, at its place in the desk's stream --+--> webhooks    (each with a mark and its retries)
+//!                                            +--> streams     (NATS: a mark for each desk)
+//!                                            +--> feed        (who reads /v1/events, on every replica)
+//! totals ------------------------------------+--> samples     (remote write)
 //! ```
 //!
-//! Each arrow is a duty, done by one replica at a time; what was told is noted afterwards, so everybody is told at least once, with
-//! the same identifier each time. Nothing here folds totals, and folding waits for nothing here.
+//! Each arrow but the feed's is a duty, done by one replica at a time; what was told is noted afterwards, so everybody is told at least
+//! once, with the same identifier each time. Nothing here folds totals, and folding waits for nothing here.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,8 +38,6 @@ mod streams;
 mod subscribe;
 mod webhooks;
 
-/// Events that get their places in one transaction: small enough not to hold up a reply.
-const STEP: i64 = 500;
 /// Old events deleted in one transaction.
 const PRUNED: i64 = 2_000;
 /// As many small rows forgotten at once say that there are more: showings of pages go in steps of this size.
@@ -75,8 +73,8 @@ pub struct Publishing {
     pub keeping: Keeping,
     /// The work that goes on by itself, for the drain to wait for.
     pub tasks: TaskTracker,
-    /// Rung when events got their places here.
-    bell: Arc<watch::Sender<u64>>,
+    /// Rung when events were committed here, a moment later, so that what comes together is told together.
+    bell: Arc<watch::Sender<()>>,
     /// The last place of each stream, as long as somebody reads here.
     heads: Arc<watch::Sender<Heads>>,
     /// Webhooks that are being told right now.
@@ -104,7 +102,7 @@ impl Publishing {
             families,
             keeping,
             tasks,
-            bell: Arc::new(watch::Sender::new(0)),
+            bell: Arc::default(),
             heads: Arc::new(watch::Sender::new(Heads::default())),
             called: Arc::default(),
             room: Arc::new(Semaphore::new(CALLED)),
@@ -123,46 +121,13 @@ impl Publishing {
         due
     }
 
-    /// Hears when events get their places here.
-    pub(super) fn listen(&self) -> watch::Receiver<u64> {
+    /// Hears when events were committed here.
+    pub(super) fn listen(&self) -> watch::Receiver<()> {
         self.bell.subscribe()
     }
 }
 
 impl Journey {
-    /// One round of the relay: gives committed events their places. Whether there are more.
-    pub async fn relay(&self) -> Result<bool, StoreError> {
-        let placed = match self.store.place_events(STEP).await {
-            Ok(placed) => placed,
-            Err(error) => {
-                // What waits is seen also while it gets no place.
-                if let Ok(Some(oldest)) = self.store.oldest_unplaced().await {
-                    self.show_oldest(Some(oldest));
-                }
-                return Err(error);
-            }
-        };
-        if !placed.is_empty() {
-            self.publishing
-                .bell
-                .send_modify(|count| *count = count.wrapping_add(1));
-        }
-        let more = placed.len() >= usize::try_from(STEP).unwrap_or(usize::MAX);
-        // What has just got its place shows how far behind we were; only when that was not all must the store be asked.
-        let oldest = if more {
-            self.store.oldest_unplaced().await?
-        } else {
-            None
-        };
-        self.show_oldest(oldest);
-        Ok(more)
-    }
-
-    fn show_oldest(&self, oldest: Option<Timestamp>) {
-        let waits = oldest.map_or(0, |oldest| self.clock.now().millis_since(oldest));
-        self.metrics.streams.outbox_oldest.set(seconds(waits));
-    }
-
     /// Deletes what was told and is old.
     pub async fn prune(&self) -> Result<u64, StoreError> {
         let sinks: Vec<&str> = self
@@ -202,8 +167,7 @@ impl Journey {
             | Duty::Watch
             | Duty::Retain
             | Duty::Prune
-            | Duty::Reseal
-            | Duty::Relay => true,
+            | Duty::Reseal => true,
         }
     }
 
@@ -212,7 +176,7 @@ impl Journey {
         let metrics = &self.metrics.streams;
         let well = |name: &str| metrics.sink_down.with_label_values(&[name]).set(0);
         match duty {
-            Duty::Relay => metrics.outbox_oldest.set(0.0),
+            Duty::Tidy => metrics.outbox_oldest.set(0.0),
             Duty::Webhooks => {
                 for state in ["working", "open", "disabled"] {
                     metrics.webhooks.with_label_values(&[state]).set(0);
@@ -231,7 +195,6 @@ impl Journey {
             Duty::Sweep
             | Duty::Settle
             | Duty::Reconcile
-            | Duty::Tidy
             | Duty::Audit
             | Duty::Watch
             | Duty::Retain
@@ -242,7 +205,6 @@ impl Journey {
 
     /// Everything once, in order and to its end: for whoever turns it by hand.
     pub async fn publish(&self) -> Result<(), StoreError> {
-        while self.relay().await? {}
         self.tell_feed().await?;
         self.tell_webhooks_all().await?;
         while self.tell_streams().await? {}
@@ -266,6 +228,6 @@ impl Journey {
     clippy::cast_precision_loss,
     reason = "a span of milliseconds above 2^53 is out of reach"
 )]
-fn seconds(millis: i64) -> f64 {
+pub(super) fn seconds(millis: i64) -> f64 {
     millis as f64 / 1000.0
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::counted::{Groups, groups};
 use super::held::{note, send, shown, tap};
 use super::stage::{NOW, SMS, Stage, after, digit, link};
-use super::summary::{Dice, EXCLUDE, check, something};
+use super::summary::{Dice, EXCLUDE, by_hand, check, something};
 use crate::domain::delivery::Outcome;
 use crate::domain::policy::Suppression;
 use crate::domain::rating::Grade;
@@ -173,7 +173,7 @@ async fn an_agent_is_forgotten_in_sums_too(stage: Arc<Stage>) {
     assert_eq!(agents().await, [""]);
     assert_eq!(total(&stage).await, before);
     // What still comes to them goes where they are now.
-    stage.execute(EXCLUDE).await;
+    by_hand(&stage, EXCLUDE).await;
     assert_eq!(agents().await, [""]);
     while stage.store.fold(11).await.unwrap() > 0 {}
     assert_eq!(agents().await, [""]);

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::stage::{NOW, Stage, after, digit, parallel, words};
 use crate::domain::event::EventKind;
-use crate::domain::id::{DeskId, EventId, WebhookId};
+use crate::domain::id::{DeskId, WebhookId};
 use crate::domain::notice::Notice;
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::{Health, Tried, Webhook, WebhookFormat, WebhookSecret, WebhookState};
-use crate::store::dialect::{Database, Sql, Value};
+use crate::store::dialect::{Database, Sql};
 use crate::store::{
     Keeping, Outbox as _, Store as _, Subscriptions as _, Tries as _, WebhookTries,
 };
@@ -16,7 +16,7 @@ use crate::store::{
 stories!(migrated:
     places_follow_the_order_of_events_and_have_no_gap,
     whoever_is_committed_late_gets_a_later_place,
-    two_relays_give_no_place_twice,
+    places_have_no_gap_while_many_commit,
     desks_have_streams_of_their_own,
     an_event_keeps_the_words_that_came_with_it,
     an_event_is_told_even_if_its_request_cannot_be_read,
@@ -38,11 +38,6 @@ const KEEPING: Keeping = Keeping {
 async fn stream(stage: &Stage) -> Vec<Notice> {
     let events = stage.store.events(stage.desk, 0, 1_000).await.unwrap();
     events.into_iter().map(Notice::of).collect()
-}
-
-/// Gives every event that is committed its place.
-async fn relay(stage: &Stage) {
-    while !stage.store.place_events(7).await.unwrap().is_empty() {}
 }
 
 async fn triggers(stage: &Stage, count: usize) {
@@ -92,75 +87,74 @@ fn tries(stage: &Stage, id: WebhookId, (from, to): (i64, i64), again: &[i64]) ->
 }
 
 async fn places_follow_the_order_of_events_and_have_no_gap(stage: Arc<Stage>) {
+    let mut news = stage.store.news();
     triggers(&stage, 20).await;
-    assert!(stream(&stage).await.is_empty());
-    let oldest = stage.store.oldest_unplaced().await.unwrap();
-    assert_eq!(oldest, Some(NOW));
-    relay(&stage).await;
+    assert!(news.has_changed().unwrap(), "whoever listens hears of it");
+    news.mark_unchanged();
     let told = stream(&stage).await;
     assert_eq!(places(&told), (1..=20).collect::<Vec<_>>());
     assert!(told.is_sorted_by_key(|notice| notice.at));
-    assert_eq!(stage.store.oldest_unplaced().await.unwrap(), None);
     assert_eq!(stage.store.head(stage.desk).await.unwrap(), 20);
     let next = stage.store.events(stage.desk, 15, 3).await.unwrap();
     let next: Vec<i64> = next.iter().map(|event| event.seq).collect();
     assert_eq!(next, [16, 17, 18]);
     let beyond = stage.store.events(stage.desk, i64::MAX, 64).await;
     assert!(beyond.unwrap().is_empty(), "any place may be named");
+    assert!(!news.has_changed().unwrap(), "nothing was written");
 }
 
-const INSERT: Sql = Sql::both(
-    "insert into events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, bucket, \
-     elapsed_ms, folded) values ($1, $2, $3, 'request.sent', $4, 'sms', '', 0, '', 0, -1, 0, 0)",
-);
-
-/// A transaction that wrote its event before others and is committed after they were told.
+/// A transaction that began before others and is committed after them: what it writes stands behind what they wrote.
 async fn whoever_is_committed_late_gets_a_later_place(stage: Arc<Stage>) {
     // SQLite has one writer, so nobody can be late.
     if !matches!(stage.store.inner.database, Database::Postgres(_)) {
         return;
     }
-    let early = EventId::new(NOW.plus_millis(-60_000), [1; 10]);
+    let request = stage.accept(stage.trigger()).await;
+    let early = NOW.plus_millis(-60_000);
     let mut late = stage.store.inner.database.begin().await.unwrap();
-    let values = [
-        Value::Id(stage.desk.uuid()),
-        Value::Id(early.uuid()),
-        Value::Id(uuid::Uuid::nil()),
-        Value::Int(NOW.as_millis() - 60_000),
-    ];
-    late.execute(INSERT, &values).await.unwrap();
+    let inner = &stage.store.inner;
+    inner.emit(&mut late, &request, EventKind::RequestSent, 0, early);
+    late.flush().await.unwrap();
     triggers(&stage, 3).await;
-    relay(&stage).await;
-    assert_eq!(places(&stream(&stage).await), [1, 2, 3]);
+    assert_eq!(places(&stream(&stage).await), [1, 2, 3, 4]);
     late.commit().await.unwrap();
-    relay(&stage).await;
-    let told = stage.store.events(stage.desk, 3, 10).await.unwrap();
-    assert_eq!(told.len(), 1, "who was told of all three is told of it too");
-    assert_eq!((told[0].seq, told[0].id), (4, early));
+    let told = stage.store.events(stage.desk, 4, 10).await.unwrap();
+    assert_eq!(told.len(), 1, "who was told of all four is told of it too");
+    assert_eq!((told[0].seq, told[0].at), (5, early));
 }
 
-async fn two_relays_give_no_place_twice(stage: Arc<Stage>) {
-    triggers(&stage, 60).await;
+/// Readers of several processes look while several write: whoever has read up to a place has everything before it.
+async fn places_have_no_gap_while_many_commit(stage: Arc<Stage>) {
+    const EACH: i64 = 25;
+    let second = stage.add_desk("second").await;
     let other = Arc::new(stage.another(60_000).await);
     let own = Arc::clone(&stage);
-    parallel(4, move |n| {
+    parallel(6, move |n| {
         let (own, other) = (Arc::clone(&own), Arc::clone(&other));
         async move {
-            loop {
-                let placed = match n % 2 {
-                    0 => own.store.place_events(7).await,
-                    _ => other.place_events(7).await,
-                };
-                // Who was not the first gives none of them a place.
-                if placed.is_ok_and(|placed| placed.is_empty()) {
-                    return;
+            let store = if n % 2 == 0 { &own.store } else { &*other };
+            if n < 4 {
+                for m in 0..EACH {
+                    let mut new = own.trigger();
+                    if m % 5 == 0 {
+                        new.desk = second;
+                    }
+                    store.accept(new).await.unwrap();
                 }
+                return;
             }
+            let mut seen = Vec::new();
+            while seen.len() < 80 {
+                let after = seen.last().copied().unwrap_or(0);
+                let events = store.events(own.desk, after, 7).await.unwrap();
+                seen.extend(events.iter().map(|event| event.seq));
+            }
+            assert_eq!(seen, (1..=80).collect::<Vec<_>>());
         }
     })
     .await;
-    let told = stream(&stage).await;
-    assert_eq!(places(&told), (1..=60).collect::<Vec<_>>());
+    assert_eq!(stage.store.head(stage.desk).await.unwrap(), 80);
+    assert_eq!(stage.store.head(second).await.unwrap(), 20);
 }
 
 async fn desks_have_streams_of_their_own(stage: Arc<Stage>) {
@@ -169,7 +163,6 @@ async fn desks_have_streams_of_their_own(stage: Arc<Stage>) {
     let mut new = stage.trigger();
     new.desk = second;
     stage.accept(new).await;
-    relay(&stage).await;
     let mut heads = stage.store.heads().await.unwrap();
     heads.sort_unstable();
     let mut wanted = vec![(stage.desk, 2), (second, 1)];
@@ -198,7 +191,6 @@ async fn an_event_keeps_the_words_that_came_with_it(stage: Arc<Stage>) {
     ] {
         stage.store.record_reply(reply).await.unwrap().unwrap();
     }
-    relay(&stage).await;
     let told = stream(&stage).await;
     let said: Vec<(&str, u8, &str)> = told
         .iter()
@@ -236,7 +228,6 @@ async fn an_event_keeps_the_words_that_came_with_it(stage: Arc<Stage>) {
 async fn an_event_is_told_even_if_its_request_cannot_be_read(stage: Arc<Stage>) {
     const BREAK: Sql = Sql::both("update requests set phase = 'nonsense'");
     triggers(&stage, 1).await;
-    relay(&stage).await;
     let mut tx = stage.store.inner.database.begin().await.unwrap();
     tx.execute(BREAK, &[]).await.unwrap();
     tx.commit().await.unwrap();
@@ -257,8 +248,6 @@ async fn old_events_go_once_they_are_folded_and_told_and_not_before(stage: Arc<S
         let tries = tries(&stage, id, (from, to), &[]);
         stage.store.record_tries(&tries).await.unwrap();
     };
-    assert_eq!(prune(&[], late).await, 0, "no place yet");
-    relay(&stage).await;
     noted(0, 5).await;
     assert_eq!(prune(&[], late).await, 0, "not folded");
     stage.store.fold(3).await.unwrap();
@@ -274,13 +263,11 @@ async fn old_events_go_once_they_are_folded_and_told_and_not_before(stage: Arc<S
     assert_eq!(stage.store.totals().await.unwrap(), totals);
     // Places go on, also when nothing is left.
     triggers(&stage, 1).await;
-    relay(&stage).await;
     assert_eq!(places(&stream(&stage).await), [6]);
 }
 
 async fn a_retry_keeps_its_event(stage: Arc<Stage>) {
     triggers(&stage, 3).await;
-    relay(&stage).await;
     stage.store.fold(100).await.unwrap();
     let id = webhook(&stage).await;
     let failed = tries(&stage, id, (0, 3), &[2]);
@@ -313,7 +300,6 @@ async fn a_retry_keeps_its_event(stage: Arc<Stage>) {
 
 async fn what_nobody_takes_goes_in_the_end(stage: Arc<Stage>) {
     triggers(&stage, 3).await;
-    relay(&stage).await;
     stage.store.fold(100).await.unwrap();
     webhook(&stage).await;
     let prune = async |days| {
@@ -328,13 +314,11 @@ async fn what_nobody_takes_goes_in_the_end(stage: Arc<Stage>) {
     assert_eq!(prune(31).await, 3);
     // Whoever was behind goes on with what there is.
     triggers(&stage, 1).await;
-    relay(&stage).await;
     assert_eq!(places(&stream(&stage).await), [4]);
 }
 
 async fn going_back_is_not_undone_by_what_was_under_way(stage: Arc<Stage>) {
     triggers(&stage, 3).await;
-    relay(&stage).await;
     let id = webhook(&stage).await;
     let mark = async || {
         let found = stage.store.webhook(stage.desk, id, NOW).await.unwrap();
@@ -358,7 +342,6 @@ async fn kinds_of_a_newer_version_stop_nobody(stage: Arc<Stage>) {
     const NEWER: Sql =
         Sql::both("update events set kind = 'rating.foretold' where seq in (2, 3, 5)");
     triggers(&stage, 5).await;
-    relay(&stage).await;
     let id = webhook(&stage).await;
     stage.execute(NEWER).await;
     assert_eq!(places(&stream(&stage).await), [1, 4]);
@@ -388,13 +371,11 @@ async fn kinds_of_a_newer_version_stop_nobody(stage: Arc<Stage>) {
 async fn places_of_a_lost_stretch_are_not_given_again(stage: Arc<Stage>) {
     let quiet = stage.add_desk("quiet").await;
     triggers(&stage, 2).await;
-    relay(&stage).await;
     stage.store.leave_places(1_000).await.unwrap();
     triggers(&stage, 1).await;
     let mut new = stage.trigger();
     new.desk = quiet;
     stage.accept(new).await;
-    relay(&stage).await;
     assert_eq!(places(&stream(&stage).await), [1, 2]);
     let next = stage.store.events(stage.desk, 700, 9).await.unwrap();
     assert_eq!(next[0].seq, 1_003, "whoever knows a lost place goes on");
