@@ -1,12 +1,15 @@
 //! Group commit: writes that arrive while a transaction is being committed share the next one.
 //!
 //! A commit waits for the disk, so one per write would make the disk the limit. There is no timer: the next batch is
-//! whatever came while the last one was on its way, so a lone write waits for nobody. Each write gets its own answer, and
-//! one that fails does not take the others with it; but when it is the database that fails, all fail at once.
+//! whatever came while the last one was on its way, so a lone write waits for nobody. A second transaction beside the first is worth
+//! its statements only if there is enough for it. Each write gets its own answer, and one that fails does not take the others with it;
+//! but when it is the database that fails, all fail at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::sql::Inner;
@@ -15,9 +18,13 @@ use super::{StoreError, StoreSettings};
 
 /// How often a write is repeated when somebody else wrote the same row at the same time.
 const TRIES: usize = 4;
+/// So many writes are worth a transaction beside one that is under way; fewer wait until that ends, but not for one that is stuck.
+const ENOUGH: usize = 32;
+const STUCK: Duration = Duration::from_millis(20);
 
 struct Job {
     write: Write,
+    since: Instant,
     answer: oneshot::Sender<Result<Written, StoreError>>,
 }
 
@@ -28,14 +35,16 @@ pub(super) struct GroupCommit {
 }
 
 impl GroupCommit {
-    /// Starts the writers. They end when the last sender is gone.
+    /// Starts the writer. It ends when the last sender is gone.
     pub(super) fn start(inner: &Arc<Inner>, settings: &StoreSettings, tasks: &TaskTracker) -> Self {
         let (sender, receiver) = mpsc::channel(settings.queue.max(1));
-        let most = settings.batch.max(1);
-        let receiver = Arc::new(Mutex::new(receiver));
-        for _ in 0..inner.database.writers() {
-            tasks.spawn(run(Arc::clone(inner), Arc::clone(&receiver), most));
-        }
+        let writer = Writer {
+            inner: Arc::clone(inner),
+            free: Arc::new(Semaphore::new(inner.database.writers())),
+            outage: Arc::default(),
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(writer.run(receiver, settings.batch.max(1)));
         Self { queue: sender }
     }
 
@@ -43,7 +52,11 @@ impl GroupCommit {
     pub(super) async fn write(&self, write: Write) -> Result<Written, StoreError> {
         let (answer, result) = oneshot::channel();
         self.queue
-            .try_send(Job { write, answer })
+            .try_send(Job {
+                write,
+                since: Instant::now(),
+                answer,
+            })
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => StoreError::Busy,
                 mpsc::error::TrySendError::Closed(_) => {
@@ -56,21 +69,57 @@ impl GroupCommit {
     }
 }
 
-async fn run(inner: Arc<Inner>, receiver: Arc<Mutex<mpsc::Receiver<Job>>>, most: usize) {
-    let mut batch = Vec::with_capacity(most);
-    loop {
-        let taken = receiver.lock().await.recv_many(&mut batch, most).await;
-        if taken == 0 {
-            return;
-        }
-        if let Err(outage) = commit(&inner, std::mem::take(&mut batch)).await {
-            // Whoever came meanwhile has waited as long, and would wait as long again. If somebody else holds the queue, it is empty.
-            if let Ok(mut receiver) = receiver.try_lock() {
-                while let Ok(job) = receiver.try_recv() {
-                    let _ = job.answer.send(Err(outage.clone()));
+/// Gathers writes, and commits them.
+struct Writer {
+    inner: Arc<Inner>,
+    /// Transactions that may be under way.
+    free: Arc<Semaphore>,
+    /// When the database failed last, and how.
+    outage: Arc<Mutex<Option<(Instant, StoreError)>>>,
+    tasks: TaskTracker,
+}
+
+impl Writer {
+    async fn run(self, mut queue: mpsc::Receiver<Job>, most: usize) {
+        let writers = self.free.available_permits();
+        let mut batch = Vec::with_capacity(most);
+        while let Ok(place) = Arc::clone(&self.free).acquire_owned().await {
+            if queue.recv_many(&mut batch, most).await == 0 {
+                return;
+            }
+            let stuck = tokio::time::sleep(STUCK);
+            tokio::pin!(stuck);
+            while batch.len() < ENOUGH.min(most) && self.free.available_permits() + 1 < writers {
+                let room = most - batch.len();
+                tokio::select! {
+                    more = queue.recv_many(&mut batch, room) => if more == 0 { break },
+                    // Somebody else is done.
+                    _ = self.free.acquire() => break,
+                    () = &mut stuck => break,
                 }
             }
+            let batch = self.not_failed(std::mem::replace(&mut batch, Vec::with_capacity(most)));
+            let (inner, outage) = (Arc::clone(&self.inner), Arc::clone(&self.outage));
+            self.tasks.spawn(async move {
+                if let Err(error) = commit(&inner, batch).await {
+                    let mut outage = outage.lock().unwrap_or_else(PoisonError::into_inner);
+                    *outage = Some((Instant::now(), error));
+                }
+                drop(place);
+            });
         }
+    }
+
+    /// Whoever came while a transaction was on its way that ended with an outage has waited as long, and would wait as long again.
+    fn not_failed(&self, batch: Vec<Job>) -> Vec<Job> {
+        let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((at, error)) = outage.as_ref() else {
+            return batch;
+        };
+        let (failed, batch): (Vec<Job>, Vec<Job>) =
+            batch.into_iter().partition(|job| job.since < *at);
+        let _ = fail(failed, error.clone());
+        batch
     }
 }
 

@@ -109,6 +109,9 @@ impl Inner {
         all: &[&Dispatch],
     ) -> Result<Vec<Option<Permission>>, StoreError> {
         let mut permissions = vec![None; all.len()];
+        if all.is_empty() {
+            return Ok(permissions);
+        }
         let mut waiting = self.waiting(tx, all).await?;
         self.leave_listed(tx, &mut waiting).await?;
         self.leave_undecided(tx, &mut waiting).await?;

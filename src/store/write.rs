@@ -107,15 +107,16 @@ impl Inner {
                 reports.push((at, report));
             }
         }
-        let plain: Vec<&Dispatch> = dispatches.iter().map(|(_, dispatch)| *dispatch).collect();
-        let permissions = self.dispatch_plain(tx, &plain).await?;
-        for ((at, _), permission) in dispatches.into_iter().zip(permissions) {
-            all[at] = permission.map(Written::Permission);
-        }
         let plain: Vec<&Report> = reports.iter().map(|(_, report)| *report).collect();
         let recorded = self.report_plain(tx, &plain).await?;
         for ((at, _), recorded) in reports.into_iter().zip(recorded) {
             all[at] = recorded.then_some(Written::Reported(true));
+        }
+        // Last, because the count of a desk is everybody's, and is held until the commit.
+        let plain: Vec<&Dispatch> = dispatches.iter().map(|(_, dispatch)| *dispatch).collect();
+        let permissions = self.dispatch_plain(tx, &plain).await?;
+        for ((at, _), permission) in dispatches.into_iter().zip(permissions) {
+            all[at] = permission.map(Written::Permission);
         }
         Ok(())
     }
