@@ -9,8 +9,9 @@ use tokio::net::TcpStream;
 use super::client;
 use super::process::{Server, memory};
 use super::report::{Samples, median, number};
+use super::seed::by_and_by;
 use super::single::store;
-use super::stage::{Setting, Stage};
+use super::stage::{Setting, Stage, UNFOLDED};
 use super::work::{Work, replies};
 use super::{Bench, Fault};
 
@@ -153,7 +154,7 @@ pub(crate) async fn results(bench: &Bench, samples: &mut Samples) -> Result<(), 
             let server = stage.start().await?;
             table.add("folding, s", number(fold(&stage).await?));
             server.stop().await?;
-            settle(&stage).await?;
+            by_and_by(&stage).await?;
             let sums = "select count(*) from rollups".to_owned();
             table.add("sums kept", stage.number(sums).await?.to_string());
             // Another process, so that it is no warmer than after any other start.
@@ -176,12 +177,11 @@ pub(crate) async fn results(bench: &Bench, samples: &mut Samples) -> Result<(), 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 async fn fold(stage: &Stage) -> Result<f64, Fault> {
     let begun = Instant::now();
-    let pending = "select count(*) from events where folded = 0";
-    let whole = stage.number(pending.to_owned()).await?;
+    let whole = stage.number(UNFOLDED.to_owned()).await?;
     let (mut left, mut moved, mut told) = (whole, Instant::now(), Instant::now());
     while left > 0 {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = stage.number(pending.to_owned()).await?;
+        let now = stage.number(UNFOLDED.to_owned()).await?;
         if now != left {
             (left, moved) = (now, Instant::now());
         }
@@ -357,17 +357,10 @@ async fn month(stage: &Stage, size: i64) -> Result<(), Fault> {
             first = last + 1;
         }
     }
-    settle(stage).await
-}
-
-/// Does at once what the database does by and by: writes its log into the file, or counts its rows for the planner.
-async fn settle(stage: &Stage) -> Result<(), Fault> {
-    let settle = if stage.is_sqlite() {
-        "pragma wal_checkpoint(truncate)"
-    } else {
-        "vacuum analyze"
-    };
-    stage.execute(settle.to_owned()).await
+    // The stream ends behind them.
+    let lengthen = "update streams set seq = (select max(e.seq) from events e where e.desk_id = streams.desk_id)";
+    stage.execute(lengthen.to_owned()).await?;
+    by_and_by(stage).await
 }
 
 fn value(sqlite: bool, table: &str, column: &str, at: &str) -> String {
@@ -388,7 +381,7 @@ fn value(sqlite: bool, table: &str, column: &str, at: &str) -> String {
         ("requests", "conversation") => "'INC-' || n".to_owned(),
         ("requests", "pair_key" | "address_hash" | "contact_hash") => hash.to_owned(),
         ("requests", "contact") => nothing.to_owned(),
-        ("requests", "listening") | ("events", "folded") => "0".to_owned(),
+        ("requests", "listening") | ("events", "folded_early") => "0".to_owned(),
         ("requests", "channel") => {
             "case n / 7 % 4 when 0 then 'sms' when 1 then 'voice' when 2 then 'chat' else 'email' end".to_owned()
         }
@@ -404,7 +397,7 @@ fn value(sqlite: bool, table: &str, column: &str, at: &str) -> String {
         ("ratings", "comment") => "'It took a while until somebody called me back'".to_owned(),
         // Every state on the way to an answer.
         ("events", "entered") => "61".to_owned(),
-        // Each has its own place in the stream, far behind those that the service gives meanwhile.
+        // Each has its own place, behind those that the service has given.
         ("events", "seq") => "1000000000 + n".to_owned(),
         (_, "id" | "request_id") => id,
         _ => format!("t.{column}"),

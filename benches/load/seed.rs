@@ -71,7 +71,8 @@ pub(crate) async fn totals(stage: &Stage) -> Result<(), Fault> {
         numbers(TOUCHPOINTS),
         kinds.join(", ")
     );
-    stage.execute(sums).await
+    stage.execute(sums).await?;
+    by_and_by(stage).await
 }
 
 /// Requests from `from` on, up to `to` of them, each answered long ago: copies of the first one in the database, which has to
@@ -114,6 +115,12 @@ pub(crate) async fn ended(stage: &Stage, from: i64, to: i64) -> Result<(), Fault
             first = last + 1;
         }
     }
+    by_and_by(stage).await
+}
+
+/// Does at once what the database does by and by: writes its log into the file, or cleans its pages and counts its rows for the
+/// planner.
+pub(crate) async fn by_and_by(stage: &Stage) -> Result<(), Fault> {
     let settle = if stage.is_sqlite() {
         "pragma wal_checkpoint(truncate)"
     } else {
@@ -143,7 +150,7 @@ fn value(sqlite: bool, table: &str, column: &str) -> String {
         ("requests", "conversation") => random.to_owned(),
         ("requests", "pair_key" | "address_hash" | "contact_hash") => hash.to_owned(),
         ("requests", "listening") => "0".to_owned(),
-        ("events", "folded") => "1".to_owned(),
+        ("events", "folded_early") => "1".to_owned(),
         // Each has its own place in the stream, far behind those that the service gives meanwhile.
         ("events", "seq") => "1000000000 + n".to_owned(),
         (_, "id" | "request_id") => id.to_owned(),

@@ -69,10 +69,10 @@ macro_rules! ratings_where {
 const RATINGS: Sql = ratings_where!("");
 const RATINGS_CONVERSATION: Sql = ratings_where!("and requests.conversation = $8");
 /// Each part's condition is that of a partial index, so the cost is what is being carried and not what was ever asked. What has
-/// ended does not count: nobody waits for it.
+/// ended does not count: nobody waits for it. What is queued may be much: it is counted in its index alone, so no other column is named.
 const BACKLOG: Sql = Sql::both(
-    "select delivery, cast(count(*) as bigint) as n, cast(min(next_at) as bigint) as oldest from requests \
-     where delivery = 'queued' group by delivery \
+    "select 'queued' as delivery, cast(count(*) as bigint) as n, cast(min(next_at) as bigint) as oldest from requests \
+     where delivery = 'queued' having count(*) > 0 \
      union all select delivery, cast(count(*) as bigint), cast(min(next_at) as bigint) from requests \
      where delivery in ('claimed', 'dispatching') and state = 'scheduled' group by delivery \
      union all select delivery, cast(count(*) as bigint), cast(min(next_at) as bigint) from requests \
