@@ -11,7 +11,7 @@ use crate::domain::request::State;
 use crate::domain::time::Timestamp;
 
 const WAITED: Sql = Sql::both(
-    "select desk_id, id from requests where listening = 1 and listen_until <= $1 order by listen_until limit $2",
+    "select desk_id, id from requests where listening = 1 and listen_until > 0 and listen_until <= $1 order by listen_until limit $2",
 );
 
 #[cfg(test)]
