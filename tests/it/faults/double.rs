@@ -210,7 +210,7 @@ async fn a_held_answer_is_given_when_it_is_released() {
 async fn the_proxy_breaks_connections_as_told() {
     let (twilio, _clock) = started().await;
     let host = twilio.base_url().strip_prefix("http://").unwrap();
-    let mut proxy = Proxy::start(host).await;
+    let mut proxy = Proxy::start(host);
     let send = async || {
         let address = proxy.address();
         let request = tokio::spawn(async move { talk(&address).await });
@@ -248,7 +248,7 @@ async fn the_proxy_breaks_connections_as_told() {
     assert_eq!(send().await, "");
     proxy.refuse().await;
     assert_eq!(talk(&proxy.address()).await, "refused");
-    proxy.accept().await;
+    proxy.accept();
     proxy.always(Plan {
         latency: Duration::from_millis(1),
         jitter: Duration::from_millis(1),

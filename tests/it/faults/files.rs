@@ -158,8 +158,8 @@ async fn a_disk_that_does_not_sync_ends_the_process_and_nothing_is_pretended() {
         let status = program.end().await;
         assert_eq!(status.code(), Some(74), "{}", program.log());
         let log = program.log();
-        let last = log.lines().last().unwrap_or_default();
-        assert!(last.contains("the disk of the database failed"), "{last}");
+        // What was under way may say afterwards that it was not done.
+        assert!(log.contains("the disk of the database failed"), "{log}");
         // The dead process leaves its pipes behind.
         for left in std::fs::read_dir(folder.path()).unwrap() {
             std::fs::remove_file(left.unwrap().path()).unwrap();

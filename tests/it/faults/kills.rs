@@ -97,7 +97,7 @@ story!(
                 // The way opens, and the point of no return cannot be committed.
                 lock = Some(Lock::take(&scene.database).await);
                 let before = scene.proxy.connections();
-                scene.proxy.accept().await;
+                scene.proxy.accept();
                 until("open ways", async || {
                     scene.proxy.connections() >= before + SENDS
                 })
@@ -108,7 +108,7 @@ story!(
                     if let Some(lock) = lock {
                         lock.free().await;
                     }
-                    scene.proxy.accept().await;
+                    scene.proxy.accept();
                 })
                 .await;
             left(&scene, &asked, 1, &["accepted"]).await;

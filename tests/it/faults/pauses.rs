@@ -54,13 +54,13 @@ impl World {
 
     async fn replica(&self, plan: Plan) -> Replica {
         let host = self.twilio.base_url().strip_prefix("http://").unwrap();
-        let to_twilio = Proxy::start(host).await;
+        let to_twilio = Proxy::start(host);
         let Database::Postgres { url, .. } = &self.database else {
             panic!("replicas share a PostgreSQL database")
         };
         let (before, rest) = url.split_once('@').unwrap();
         let (host, name) = rest.split_once('/').unwrap();
-        let to_database = Proxy::start(host).await;
+        let to_database = Proxy::start(host);
         to_database.always(plan);
         let mut program = Program::twilio(&self.database, &self.twilio, OUR_NUMBER);
         program.set("server.public_url", PUBLIC_URL);
@@ -138,7 +138,7 @@ impl World {
         self.claimed(SENDS).await;
         replica.program.signal("STOP");
         // The system opens the way for it meanwhile, so that it could send as soon as it wakes.
-        replica.to_twilio.accept().await;
+        replica.to_twilio.accept();
         replica
     }
 
@@ -152,7 +152,7 @@ impl World {
         let lock = Lock::take(&self.database).await;
         let waiting = "select count(*) from pg_locks where not granted and database = \
             (select oid from pg_database where datname = current_database())";
-        replica.to_twilio.accept().await;
+        replica.to_twilio.accept();
         until("waits for the lock", async || {
             self.database.number(waiting).await > 0
         })
@@ -169,7 +169,7 @@ impl World {
         // All are asked before the first is sent: what is held must not hold up a trigger.
         replica.to_twilio.ignore().await;
         self.ask(&mut replica).await;
-        replica.to_twilio.accept().await;
+        replica.to_twilio.accept();
         // Both writers: each has inserted an attempt, and has committed it without an answer.
         replica.to_database.faults_once(4).await;
         let dispatching = "select count(*) from requests where delivery = 'dispatching'";

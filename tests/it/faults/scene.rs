@@ -71,7 +71,7 @@ impl Scene {
     pub(crate) async fn start(database: Database) -> Self {
         let twilio = FakeTwilio::start(None).await;
         let host = twilio.base_url().strip_prefix("http://").unwrap();
-        let proxy = Proxy::start(host).await;
+        let proxy = Proxy::start(host);
         let mut program = Program::twilio(&database, &twilio, OUR_NUMBER);
         let road = format!("http://{}", proxy.address());
         program.set("providers.twilio.base_url", &road);

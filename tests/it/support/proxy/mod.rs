@@ -12,8 +12,6 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
-use super::free_port;
-
 mod pipe;
 
 /// A wait that is longer than this has failed.
@@ -114,15 +112,26 @@ struct Shared {
 /// A proxy on a port of its own. It stops when it is dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
+    /// Keeps the port while nobody listens, so that the system gives it to nobody else.
+    _keeps: TcpSocket,
     shared: Arc<Shared>,
     accepting: Option<AbortHandle>,
     ignoring: Option<(TcpListener, Vec<std::io::Result<TcpStream>>)>,
     tasks: TaskTracker,
 }
 
+/// A socket with an address that it shares with others of ours.
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
+}
+
 impl Proxy {
     /// Starts, and leads every connection to `to`, a host and port.
-    pub(crate) async fn start(to: &str) -> Self {
+    pub(crate) fn start(to: &str) -> Self {
         let shared = Arc::new(Shared {
             to: to.to_owned(),
             plans: Mutex::default(),
@@ -133,14 +142,16 @@ impl Proxy {
             held: watch::Sender::new([false; 2]),
             resets: watch::Sender::new(0),
         });
+        let keeps = bound(SocketAddr::from(([127, 0, 0, 1], 0)));
         let mut proxy = Self {
-            address: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            address: keeps.local_addr().unwrap(),
+            _keeps: keeps,
             shared,
             accepting: None,
             ignoring: None,
             tasks: TaskTracker::new(),
         };
-        proxy.accept().await;
+        proxy.accept();
         proxy
     }
 
@@ -173,10 +184,7 @@ impl Proxy {
     /// New connections are neither refused nor made: they hang, as if their first packet were lost on the way.
     pub(crate) async fn ignore(&mut self) {
         self.refuse().await;
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(self.address).unwrap();
-        let listener = socket.listen(1).unwrap();
+        let listener = bound(self.address).listen(1).unwrap();
         // Nobody accepts, so the system's queue fills up, and what comes then is dropped.
         let mut fillers = Vec::new();
         while let Ok(filler) =
@@ -188,10 +196,10 @@ impl Proxy {
     }
 
     /// Connections are taken again. What hung comes through with its next packet, after a second or so.
-    pub(crate) async fn accept(&mut self) {
+    pub(crate) fn accept(&mut self) {
         self.ignoring = None;
         if self.accepting.is_none() {
-            let listener = TcpListener::bind(self.address).await.unwrap();
+            let listener = bound(self.address).listen(1024).unwrap();
             let accept = pipe::accept(listener, Arc::clone(&self.shared), self.tasks.clone());
             self.accepting = Some(self.tasks.spawn(accept).abort_handle());
         }
