@@ -236,7 +236,8 @@ impl Stage {
         self.execute(sql.to_owned()).await
     }
 
-    /// Waits until the service has done what follows from what was sent to it: events are folded. Otherwise it would do so while the next one is measured. Gives up after half a minute, and says so.
+    /// Waits until the service has done what follows from what was sent to it: events are folded. Otherwise it would do so while the
+    /// next one is measured. Gives up after half a minute, and says so.
     pub(crate) async fn settle(&self) -> Result<(), Fault> {
         let since = Instant::now();
         loop {

@@ -82,8 +82,8 @@ struct Writer {
 impl Writer {
     async fn run(self, mut queue: mpsc::Receiver<Job>, most: usize) {
         let writers = self.free.available_permits();
-        let mut batch = Vec::with_capacity(most);
         while let Ok(place) = Arc::clone(&self.free).acquire_owned().await {
+            let mut batch = Vec::with_capacity(most);
             if queue.recv_many(&mut batch, most).await == 0 {
                 return;
             }
@@ -98,7 +98,7 @@ impl Writer {
                     () = &mut stuck => break,
                 }
             }
-            let batch = self.not_failed(std::mem::replace(&mut batch, Vec::with_capacity(most)));
+            let batch = self.not_failed(batch);
             let (inner, outage) = (Arc::clone(&self.inner), Arc::clone(&self.outage));
             self.tasks.spawn(async move {
                 if let Err(error) = commit(&inner, batch).await {

@@ -17,7 +17,7 @@ use super::sql::Inner;
 use super::sums::{total, unfolded};
 use crate::domain::statistics::Total;
 
-/// All is read again after this time: a version that does not number its folds may run beside this one for a while.
+/// All is read again after this time, should somebody write sums by hand.
 const AGAIN: Duration = Duration::from_mins(5);
 
 /// Its first part is the numbers, the second the sums, the third the events.

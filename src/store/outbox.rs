@@ -38,7 +38,7 @@ const HEAD: Sql = Sql::both("select seq from streams where desk_id = $1");
 /// The places of the first events from an instant on. Whoever was committed late has a place behind those that came after it.
 const SINCE: Sql =
     Sql::both("select seq from events where desk_id = $1 and id >= $2 order by id limit 500");
-pub(super) const BEHIND: Sql = Sql::both(
+const BEHIND: Sql = Sql::both(
     "select streams.desk_id, streams.seq as head, coalesce(m.seq, 0) as mark from streams \
      left join sink_marks m on m.desk_id = streams.desk_id and m.sink = $1 where streams.seq > coalesce(m.seq, 0)",
 );
@@ -172,8 +172,7 @@ impl Outbox for SqlStore {
     }
 
     async fn behind(&self, sink: &str) -> Result<Vec<Behind>, StoreError> {
-        let name = [Value::Text(sink)];
-        behind(&self.inner.database.rows(BEHIND, &name).await?)
+        self.inner.behind(sink).await
     }
 
     async fn mark_sink(&self, sink: &str, desk: DeskId, seq: i64) -> Result<(), StoreError> {
@@ -208,18 +207,25 @@ impl Inner {
         row.map_or(Ok(0), |row| row.int("seq"))
     }
 
+    /// Desks of whose events this sink was not told.
+    pub(super) async fn behind(&self, sink: &str) -> Result<Vec<Behind>, StoreError> {
+        behind(&self.database.rows(BEHIND, &[Value::Text(sink)]).await?)
+    }
+
     /// Up to which place everybody was told who is to be told of a desk's events, and up to which they are folded.
     async fn told(&self, desk: DeskId, sinks: &[&str]) -> Result<(i64, i64), StoreError> {
         let (mut told, mut folded) = (i64::MAX, 0);
         let mut missing = sinks.to_vec();
         for row in self.database.rows(TOLD, &[Value::Id(desk.uuid())]).await? {
             let (name, seq) = (row.text("name")?, row.int("seq")?);
-            if name == TOTALS {
-                folded = seq;
-            // Marks of sinks that are not configured any more hold up nothing.
-            } else if name.is_empty() || sinks.contains(&name.as_str()) {
-                told = told.min(seq);
-                missing.retain(|sink| *sink != name);
+            match name.as_str() {
+                TOTALS => folded = seq,
+                name if name.is_empty() || sinks.contains(&name) => {
+                    told = told.min(seq);
+                    missing.retain(|sink| *sink != name);
+                }
+                // Marks of sinks that are not configured any more hold up nothing.
+                _ => {}
             }
         }
         let told = if missing.is_empty() { told } else { 0 };
@@ -270,7 +276,7 @@ impl Tx {
         Ok(true)
     }
 
-    /// Desks of whose events this sink was not told.
+    /// The same, as this transaction sees it.
     pub(super) async fn behind(&mut self, sink: &str) -> Result<Vec<Behind>, StoreError> {
         behind(&self.rows(BEHIND, &[Value::Text(sink)]).await?)
     }

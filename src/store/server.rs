@@ -43,7 +43,7 @@ const BEGIN_SHARED: &str = "begin; set local statement_timeout = 5000; \
 
 const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 const SNAPSHOT_SHARED: &str = "begin isolation level repeatable read read only; set local statement_timeout = 5000; \
-     set local idle_in_transaction_session_timeout = 10000";
+     set local idle_in_transaction_session_timeout = 2500; set local enable_seqscan = off";
 
 /// A PostgreSQL server, or a pooler in front of one.
 pub(super) struct Server {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::StoreError;
 use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Row, Sql, Value};
-use super::outbox::{BEHIND, Behind, TOTALS};
+use super::outbox::{Behind, TOTALS};
 use super::rollup::roll_up;
 use super::row;
 use super::sql::Inner;
@@ -82,12 +82,7 @@ struct Key {
 impl Inner {
     pub(super) async fn fold(&self, limit: i64) -> Result<u64, StoreError> {
         // Most looks find nothing, and looking alone is no transaction that writes.
-        if self
-            .database
-            .rows(BEHIND, &[Value::Text(TOTALS)])
-            .await?
-            .is_empty()
-        {
+        if self.behind(TOTALS).await?.is_empty() {
             return Ok(0);
         }
         let mut tx = self.database.begin().await?;
@@ -152,13 +147,8 @@ async fn take(tx: &mut Tx, limit: i64) -> Result<Vec<Row>, StoreError> {
         if room <= 0 {
             break;
         }
-        let desk_id = Value::Id(desk.uuid());
-        let range = [
-            desk_id,
-            Value::Int(mark),
-            Value::Int(head),
-            Value::Int(room),
-        ];
+        let [from, to, most] = [mark, head, room].map(Value::Int);
+        let range = [Value::Id(desk.uuid()), from, to, most];
         let rows = tx.rows(TAKE, &range).await?;
         let all = i64::try_from(rows.len()).is_ok_and(|count| count < room);
         // Places of which there is nothing were left free, or their events are gone.
