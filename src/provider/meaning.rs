@@ -112,6 +112,11 @@ const OWN: &[(&str, Class, &str)] = &[
         "the process stood still before it could be sent",
     ),
     (
+        "withheld",
+        Class::NoAnswer,
+        "the provider stopped answering before it could be sent",
+    ),
+    (
         "429",
         Class::RateLimited,
         "the provider takes no more at once",

@@ -124,6 +124,12 @@ pub trait Provider: Send + Sync {
     /// Sends at most so many at once.
     fn in_flight(&self) -> usize;
 
+    /// So many more may have their way open and their permission on disk while they wait for one of those places, so that none stands
+    /// empty for as long as a commit takes. None where the other side counts open ways. Whoever dies leaves these in doubt too.
+    fn ahead(&self) -> usize {
+        0
+    }
+
     /// Gets ready to send, up to but not including the first byte of the message: connects, shakes hands, signs in.
     /// A failure here is proof that nothing was sent, which is why it happens before the point of no return.
     async fn open(&self, parcel: &Parcel) -> Result<Box<dyn Line>, Outcome>;

@@ -13,6 +13,8 @@ use crate::domain::time::Timestamp;
 pub(super) const NO_PERMISSION: &str = "no_permission";
 /// The code of a send that we were too slow for ourselves.
 pub(super) const PAUSED: &str = "paused";
+/// The code of a send whose turn came after the circuit had opened.
+pub(super) const WITHHELD: &str = "withheld";
 /// Sends in a row without a clear answer that open the circuit.
 const FAILURES: u32 = 5;
 /// The first pause; each further one is twice as long.
@@ -91,6 +93,12 @@ impl Drop for Ticket {
 }
 
 impl Ticket {
+    /// Whether it may still be sent: the circuit is closed, or it is this one that tries the way.
+    pub(super) fn holds(&self) -> bool {
+        let circuit = self.breaker.circuit();
+        circuit.opened_at.is_none() || circuit.probe == Some(self.number)
+    }
+
     /// The send ended; whether the circuit is open now.
     pub(super) fn ends(self, outcome: &Outcome, now: Timestamp) -> bool {
         let mut circuit = self.breaker.circuit();
@@ -108,7 +116,7 @@ impl Ticket {
 
 /// Whether it was we who did not send.
 fn is_ours(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::NotProcessed { code, .. } if code == NO_PERMISSION || code == PAUSED)
+    matches!(outcome, Outcome::NotProcessed { code, .. } if [NO_PERMISSION, PAUSED, WITHHELD].contains(&code.as_str()))
 }
 
 /// What a way that did not open tells about the provider: a refusal made before there was a connection is our own.
@@ -262,6 +270,17 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_its_turn_is_withheld_while_it_is_open() {
+        let (breaker, waiting) = open_with(1);
+        assert!(!waiting[0].holds());
+        let probe = breaker.starts(at(5_000));
+        assert!(probe.holds(), "it tries the way");
+        assert!(!waiting[0].holds(), "for the others");
+        assert!(!probe.ends(&good(), at(6_000)));
+        assert!(waiting[0].holds());
+    }
+
+    #[test]
     fn a_refusal_is_an_answer() {
         let breaker = Arc::new(Breaker::default());
         for _ in 0..FAILURES * 2 {
@@ -272,7 +291,7 @@ mod tests {
 
     #[test]
     fn our_own_faults_tell_nothing() {
-        for code in [NO_PERMISSION, PAUSED] {
+        for code in [NO_PERMISSION, PAUSED, WITHHELD] {
             let breaker = Arc::new(Breaker::default());
             for _ in 0..FAILURES * 2 {
                 assert!(!send(&breaker, &not_processed(code), at(0)), "{code}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::breaker::{NO_PERMISSION, PAUSED, Ticket, told_by_opening};
+use super::breaker::{NO_PERMISSION, PAUSED, Ticket, WITHHELD, told_by_opening};
 use super::lane::{Place, Ready};
 use crate::channel::{self, Ask, Message};
 use crate::domain::delivery::Outcome;
@@ -38,14 +38,15 @@ impl Journey {
         &self,
         provider: &dyn Provider,
         ready: &Ready,
-        place: Place,
+        mut place: Place,
         stop: &CancellationToken,
     ) {
         let claim = &ready.claim;
-        let done = match send(self, provider, ready, stop).await {
+        let done = match send(self, provider, ready, &mut place, stop).await {
             Ok(Some(ended)) => {
-                drop(place.seat);
+                // First, so that the one whose turn it is now knows what this one told.
                 self.tell(provider, place.ticket, ended.told.as_ref());
+                drop(place.seat);
                 report(self, provider, claim, ended.sent).await
             }
             Ok(None) => Ok(()),
@@ -84,6 +85,7 @@ async fn send(
     journey: &Journey,
     provider: &dyn Provider,
     ready: &Ready,
+    place: &mut Place,
     stop: &CancellationToken,
 ) -> Result<Option<Ended>, StoreError> {
     let (claim, request) = (&ready.claim, &ready.claim.request);
@@ -121,10 +123,16 @@ async fn send(
     };
     let outcome = match journey.store.dispatch(dispatch).await {
         Ok(permission) => match permitted(journey, request, permission) {
-            Some(_) if committed.elapsed() > PAUSE_MAX => not_sent(PAUSED),
             Some(Granted { send_at }) => {
-                parcel.send_at = send_at;
-                line.send(&parcel).await
+                place.seat.turn().await;
+                if !place.ticket.holds() {
+                    not_sent(WITHHELD)
+                } else if committed.elapsed() > PAUSE_MAX {
+                    not_sent(PAUSED)
+                } else {
+                    parcel.send_at = send_at;
+                    line.send(&parcel).await
+                }
             }
             None => return Ok(None),
         },

@@ -23,7 +23,10 @@ pub(super) struct Lane {
     pub(super) provider: Arc<dyn Provider>,
     pub(super) channels: Vec<&'static str>,
     size: usize,
+    /// Places of those that are under way, at the provider or ahead of their turn there.
     free: Arc<Semaphore>,
+    /// Places at the provider.
+    turns: Arc<Semaphore>,
     freed: Arc<Notify>,
     breaker: Arc<Breaker>,
 }
@@ -34,7 +37,7 @@ pub(super) struct Ready {
     pub(super) desk: Arc<Desk>,
 }
 
-/// A place among those that are under way at the provider, and what its breaker wants to hear.
+/// A place among those that are under way, and what the provider's breaker wants to hear.
 pub(super) struct Place {
     pub(super) ticket: Ticket,
     pub(super) seat: Seat,
@@ -43,11 +46,21 @@ pub(super) struct Place {
 /// The place itself. Whoever starts the next is told when it is free.
 pub(super) struct Seat {
     permit: Option<OwnedSemaphorePermit>,
+    turn: Option<OwnedSemaphorePermit>,
+    turns: Arc<Semaphore>,
     freed: Arc<Notify>,
+}
+
+impl Seat {
+    /// Waits for a place at the provider, and has it from then on.
+    pub(super) async fn turn(&mut self) {
+        self.turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        drop(self.turn.take());
         drop(self.permit.take());
         self.freed.notify_one();
     }
@@ -97,11 +110,13 @@ impl Lane {
         freed: Arc<Notify>,
     ) -> Self {
         let size = provider.in_flight().max(1);
+        let under_way = size + provider.ahead();
         Self {
             provider,
             channels,
             size,
-            free: Arc::new(Semaphore::new(size)),
+            free: Arc::new(Semaphore::new(under_way)),
+            turns: Arc::new(Semaphore::new(size)),
             freed,
             breaker: Arc::default(),
         }
@@ -122,6 +137,8 @@ impl Lane {
         let ticket = self.breaker.starts(now);
         let seat = Seat {
             permit: Some(permit),
+            turn: None,
+            turns: Arc::clone(&self.turns),
             freed: Arc::clone(&self.freed),
         };
         Some((ready, Place { ticket, seat }))

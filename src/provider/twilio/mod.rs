@@ -40,7 +40,7 @@ pub fn build(built: Built) -> Result<Arc<dyn Provider>, SettingsError> {
     let lines = Lines::new(
         settings.base.clone(),
         Limits {
-            idle: settings.in_flight,
+            idle: settings.in_flight + settings.ahead(),
             // A page of the message list.
             body: 4 * 1024 * 1024,
             ..Limits::default()
@@ -102,6 +102,10 @@ impl Provider for Twilio {
 
     fn in_flight(&self) -> usize {
         self.settings.in_flight
+    }
+
+    fn ahead(&self) -> usize {
+        self.settings.ahead()
     }
 
     async fn open(&self, parcel: &Parcel) -> Result<Box<dyn Line>, Outcome> {

@@ -101,6 +101,13 @@ pub(super) struct Settings {
     pub(super) voices: Voices,
 }
 
+impl Settings {
+    /// So many more may be ahead of their turn: what a commit takes is rarely more than a quarter of what Twilio does.
+    pub(super) fn ahead(&self) -> usize {
+        self.in_flight / 4
+    }
+}
+
 /// The shortest and longest `ValidityPeriod`, in seconds: Twilio takes 1 to 36000 and recommends more than 5.
 pub(super) const VALIDITY: std::ops::RangeInclusive<u32> = 5..=36_000;
 

@@ -3,6 +3,7 @@
 //!
 //! Each story notes what it injected in `target/faults.jsonl`; `ONEFIVE_TEST_SOAK=1` makes most counts about ten times bigger.
 
+mod ahead;
 mod clocks;
 mod database;
 mod doors;
