@@ -7,8 +7,10 @@ use super::reconcile::SETTLED_MS;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
-/// Requests ended, or events folded, in one transaction: small enough not to hold up a reply.
+/// Requests ended in one transaction: small enough not to hold up a reply.
 const STEP: i64 = 500;
+/// Events folded in one transaction, which only writes their sums.
+const FOLDED: i64 = 2_000;
 /// While replies cannot be fetched, nothing expires that may have been answered; but not for longer than this.
 const UNHEARD_MAX_MS: i64 = 86_400_000;
 
@@ -19,7 +21,7 @@ impl Journey {
         let heard = self.heard_until(now).await?;
         let ended = self.store.expire(now, heard, STEP).await;
         // Events do not wait for what cannot end: a scrape reads all that are not folded.
-        let folded = self.store.fold(STEP).await;
+        let folded = self.store.fold(FOLDED).await;
         // How long events wait is seen also while they cannot be folded.
         if let Ok(oldest) = self.store.oldest_unfolded().await {
             let waits = oldest.map_or(0, |oldest| self.clock.now().millis_since(oldest));
@@ -31,7 +33,7 @@ impl Journey {
     /// One round; whether there is more to do at once.
     pub(super) async fn tidy_more(&self) -> Result<bool, StoreError> {
         let (ended, folded) = self.tidy().await?;
-        Ok(ended.max(folded) >= STEP.unsigned_abs())
+        Ok(ended >= STEP.unsigned_abs() || folded >= FOLDED.unsigned_abs())
     }
 
     /// Up to when every reply is known. After an outage a request must not expire before the replies are fetched that came in it.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::StoreError;
 use super::bulk::Owned;
-use super::dialect::{Row, Sql, Value};
+use super::dialect::{Sql, Value};
 use super::emit::EVENT;
 use super::sql::{Inner, SqlStore};
 use super::tx::Tx;
@@ -46,6 +46,11 @@ const MARK: Sql = Sql::both(
     "insert into sink_marks (desk_id, sink, seq) values ($1, $2, $3) on conflict (desk_id, sink) do update set \
      seq = excluded.seq where sink_marks.seq < excluded.seq",
 );
+/// The same from one place to another: touches nothing if somebody has moved it meanwhile.
+const MOVE: Sql = Sql::both(
+    "insert into sink_marks (desk_id, sink, seq) values ($1, $2, $4) on conflict (desk_id, sink) do update set \
+     seq = excluded.seq where sink_marks.seq = $3",
+);
 /// What somebody is still to be told of begins behind these places.
 const TOLD: Sql = Sql::both(
     "select sink as name, seq from sink_marks where desk_id = $1 \
@@ -67,6 +72,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("outbox.since", SINCE),
     ("outbox.behind", BEHIND),
     ("outbox.mark", MARK),
+    ("outbox.move", MOVE),
     ("outbox.told", TOLD),
     ("outbox.delete", DELETE),
 ];
@@ -209,7 +215,16 @@ impl Inner {
 
     /// Desks of whose events this sink was not told.
     pub(super) async fn behind(&self, sink: &str) -> Result<Vec<Behind>, StoreError> {
-        behind(&self.database.rows(BEHIND, &[Value::Text(sink)]).await?)
+        let rows = self.database.rows(BEHIND, &[Value::Text(sink)]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Behind {
+                    desk: DeskId::from_uuid(row.id("desk_id")?),
+                    mark: row.int("mark")?,
+                    head: row.int("head")?,
+                })
+            })
+            .collect()
     }
 
     /// Up to which place everybody was told who is to be told of a desk's events, and up to which they are folded.
@@ -276,11 +291,6 @@ impl Tx {
         Ok(true)
     }
 
-    /// The same, as this transaction sees it.
-    pub(super) async fn behind(&mut self, sink: &str) -> Result<Vec<Behind>, StoreError> {
-        behind(&self.rows(BEHIND, &[Value::Text(sink)]).await?)
-    }
-
     /// Notes that a sink has everything up to this place.
     pub(super) async fn mark(
         &mut self,
@@ -291,16 +301,19 @@ impl Tx {
         let values = [Value::Id(desk.uuid()), Value::Text(sink), Value::Int(seq)];
         self.execute(MARK, &values).await.map(|_| ())
     }
-}
 
-fn behind(rows: &[Row]) -> Result<Vec<Behind>, StoreError> {
-    rows.iter()
-        .map(|row| {
-            Ok(Behind {
-                desk: DeskId::from_uuid(row.id("desk_id")?),
-                mark: row.int("mark")?,
-                head: row.int("head")?,
-            })
-        })
-        .collect()
+    /// Notes that a sink has everything from its mark up to this place; `false` if the mark stands elsewhere by now.
+    pub(super) async fn move_mark(
+        &mut self,
+        sink: &str,
+        behind: &Behind,
+    ) -> Result<bool, StoreError> {
+        let values = [
+            Value::Id(behind.desk.uuid()),
+            Value::Text(sink),
+            Value::Int(behind.mark),
+            Value::Int(behind.head),
+        ];
+        Ok(self.execute(MOVE, &values).await? > 0)
+    }
 }

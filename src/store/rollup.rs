@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::bulk::{Insert, four, insert, owned, rows};
+use super::bulk::{Insert, Owned, four, insert, owned, rows};
 use super::dialect::{Row, Sql, Value};
+use super::sql::Inner;
 use super::tx::Tx;
 use crate::domain::event::EventKind;
 use crate::domain::rating::Grade;
@@ -100,10 +101,15 @@ macro_rules! places {
     };
 }
 
-/// Nobody forgets agents of these desks until the commit: what is about to be added would go to a sum that was taken apart.
+/// Sums of conversations before these instants know no agents.
+const BORDERS: Sql = Sql::each(
+    "select id, agents_until from desks where id in (select unhex(value) from json_each($1))",
+    "select id, agents_until from desks where id = any($1::uuid[])",
+);
+/// The same, and nobody moves them until the commit: what is about to be added would go to a sum that was taken apart.
 const KEEP: Sql = Sql::each(
-    "select id from desks where id in (select unhex(value) from json_each($1))",
-    "select id from desks where id in (select cast(unnest(cast($1 as text[])) as uuid)) for share",
+    "select id, agents_until from desks where id in (select unhex(value) from json_each($1))",
+    "select id, agents_until from desks where id = any($1::uuid[]) order by id for share",
 );
 const PLACES: Sql = Sql::each(
     places!(
@@ -153,6 +159,7 @@ pub(super) const ADD: Insert = insert!(
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("rollup.borders", BORDERS),
     ("rollup.keep", KEEP),
     ("rollup.places", PLACES),
     ("rollup.add", ADD.one()),
@@ -213,27 +220,59 @@ pub(super) fn delta(row: &Row, grade: Option<Grade>) -> Result<(String, Counts),
 /// Desk, level, time, place and reason of a sum.
 type Key = (Uuid, i64, i64, Place, String);
 
-/// Adds what these events add, in one statement a few rows. Their rows have `desk_id`, `request_id` and what [`delta`] reads.
-pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreError> {
-    let mut requests: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
-    for event in events {
-        let of_desk = requests.entry(event.id("desk_id")?).or_default();
-        of_desk.push(event.id("request_id")?);
-    }
-    let desks: Vec<String> = requests.keys().map(|id| id.simple().to_string()).collect();
-    let desks: Vec<&str> = desks.iter().map(String::as_str).collect();
-    tx.rows(KEEP, &[Value::Words(&desks)]).await?;
-    let mut spots: BTreeMap<(Uuid, Uuid), Spot> = BTreeMap::new();
-    for (desk, mut ids) in requests {
-        ids.sort_unstable();
-        ids.dedup();
-        let rows = tx
-            .rows(PLACES, &[Value::Id(desk), Value::Ids(&ids)])
-            .await?;
-        for row in &rows {
-            spots.insert((desk, row.id("id")?), spot(row)?);
+/// What events add to the sums, as the desks' borders were.
+pub(super) struct Rolled {
+    borders: BTreeMap<Uuid, i64>,
+    rows: Vec<Vec<Owned>>,
+}
+
+impl Inner {
+    /// Adds up what these events add. Their rows have `desk_id`, `request_id` and what [`delta`] reads.
+    pub(super) async fn roll_up(&self, events: &[Row]) -> Result<Rolled, StoreError> {
+        let mut requests: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+        for event in events {
+            let of_desk = requests.entry(event.id("desk_id")?).or_default();
+            of_desk.push(event.id("request_id")?);
         }
+        let desks: Vec<Uuid> = requests.keys().copied().collect();
+        // Before the places: whoever moves a border afterwards is seen when the sums are written.
+        let borders = borders(&self.database.rows(BORDERS, &[Value::Ids(&desks)]).await?)?;
+        let mut spots: BTreeMap<(Uuid, Uuid), Spot> = BTreeMap::new();
+        for (desk, mut ids) in requests {
+            ids.sort_unstable();
+            ids.dedup();
+            let values = [Value::Id(desk), Value::Ids(&ids)];
+            for row in &self.database.rows(PLACES, &values).await? {
+                spots.insert((desk, row.id("id")?), spot(row)?);
+            }
+        }
+        let rows = rows_of(&spots, events)?;
+        Ok(Rolled { borders, rows })
     }
+}
+
+/// Adds it to the sums; `false`, and nothing, if a border has moved meanwhile.
+pub(super) async fn add(tx: &mut Tx, rolled: Rolled) -> Result<bool, StoreError> {
+    let desks: Vec<Uuid> = rolled.borders.keys().copied().collect();
+    let kept = borders(&tx.rows(KEEP, &[Value::Ids(&desks)]).await?)?;
+    if kept != rolled.borders {
+        return Ok(false);
+    }
+    tx.insert_all(ADD, rolled.rows).await?;
+    Ok(true)
+}
+
+fn borders(rows: &[Row]) -> Result<BTreeMap<Uuid, i64>, StoreError> {
+    rows.iter()
+        .map(|row| Ok((row.id("id")?, row.int("agents_until")?)))
+        .collect()
+}
+
+/// Rows of what events add, in one order, so that two folders lock the sums in the same order and cannot deadlock.
+fn rows_of(
+    spots: &BTreeMap<(Uuid, Uuid), Spot>,
+    events: &[Row],
+) -> Result<Vec<Vec<Owned>>, StoreError> {
     // Much of what is folded together differs in nothing that a level knows; it is added up before the levels are gone through.
     let mut alike: BTreeMap<(Uuid, i64, &Place, String), Counts> = BTreeMap::new();
     for event in events {
@@ -250,7 +289,6 @@ pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreErro
         let key = (desk, finest, &spot.place, reason);
         alike.entry(key).or_default().add(&counts);
     }
-    // Ordered, so that two folders lock the sums in the same order and cannot deadlock.
     let mut sums: BTreeMap<Key, Counts> = BTreeMap::new();
     for ((desk, time, place, reason), counts) in &alike {
         for level in LEVELS {
@@ -259,7 +297,7 @@ pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreErro
             sums.entry(key).or_default().add(counts);
         }
     }
-    let rows: Vec<_> = sums
+    Ok(sums
         .iter()
         .map(|((desk, level, at, place, reason), counts)| {
             let mut values = vec![Value::Id(*desk), Value::Int(*level), Value::Int(*at)];
@@ -268,7 +306,5 @@ pub(super) async fn roll_up(tx: &mut Tx, events: &[Row]) -> Result<(), StoreErro
             values.extend(counts.numbers().map(Value::Int));
             owned(&values)
         })
-        .collect();
-    tx.insert_all(ADD, rows).await?;
-    Ok(())
+        .collect())
 }

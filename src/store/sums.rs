@@ -7,10 +7,9 @@ use super::StoreError;
 use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Row, Sql, Value};
 use super::outbox::{Behind, TOTALS};
-use super::rollup::roll_up;
+use super::rollup;
 use super::row;
 use super::sql::Inner;
-use super::tx::Tx;
 use crate::domain::rating::Score;
 use crate::domain::request::Channel;
 use crate::domain::statistics::Total;
@@ -80,34 +79,40 @@ struct Key {
 }
 
 impl Inner {
+    /// Folds the next events; how many.
     pub(super) async fn fold(&self, limit: i64) -> Result<u64, StoreError> {
-        // Most looks find nothing, and looking alone is no transaction that writes.
-        if self.behind(TOTALS).await?.is_empty() {
-            return Ok(0);
+        loop {
+            // Whoever folds at the same time was faster: on from where they stopped.
+            if let Some(folded) = self.fold_next(limit).await? {
+                return Ok(folded);
+            }
         }
+    }
+
+    /// Everything is read and added up before the transaction begins: others write meanwhile, and nobody waits for more than the sums.
+    /// What was read still holds then, or nothing is written: events never change, and whatever moves the marks or makes the sums
+    /// forget somebody is seen.
+    async fn fold_next(&self, limit: i64) -> Result<Option<u64>, StoreError> {
+        let (moves, taken) = self.take(limit).await?;
+        if moves.is_empty() {
+            return Ok(Some(0));
+        }
+        let sums = add_up(&taken)?;
+        let rolled = self.roll_up(&taken).await?;
         let mut tx = self.database.begin().await?;
         let fold = tx.row(FOLD, &[]).await?;
         let fold = fold.ok_or_else(|| StoreError::Corrupt("folds are not numbered".to_owned()))?;
         let fold = fold.int("mark")?;
-        let taken = take(&mut tx, limit).await?;
-        // Ordered like everything that is locked.
-        let mut sums: BTreeMap<Key, (i64, i64, i64)> = BTreeMap::new();
-        for row in &taken {
-            let key = Key {
-                desk: row.id("desk_id")?,
-                kind: row.text("kind")?,
-                channel: row.text("channel")?,
-                touchpoint: row.text("touchpoint")?,
-                entered: row.int("entered")?,
-                reason: row.text("reason")?,
-                score: row.int("score")?,
-                bucket: row.int("bucket")?,
-            };
-            let at = row.int("at")?;
-            let sum = sums.entry(key).or_insert((0, 0, at));
-            *sum = (sum.0 + 1, sum.1 + row.int("elapsed_ms")?, sum.2.min(at));
+        for behind in &moves {
+            if !tx.move_mark(TOTALS, behind).await? {
+                tx.rollback().await?;
+                return Ok(None);
+            }
         }
-        roll_up(&mut tx, &taken).await?;
+        if !rollup::add(&mut tx, rolled).await? {
+            tx.rollback().await?;
+            return Ok(None);
+        }
         let row = |(key, (n, elapsed_ms, first_at)): (&Key, &(i64, i64, i64))| {
             owned(&[
                 Value::Id(key.desk),
@@ -126,7 +131,39 @@ impl Inner {
         };
         tx.insert_all(ADD, sums.iter().map(row).collect()).await?;
         tx.commit().await?;
-        Ok(taken.len() as u64)
+        Ok(Some(taken.len() as u64))
+    }
+
+    /// The next events of each desk, and the ways that the marks go over them. Desks with few come first: one with many holds up no
+    /// other.
+    async fn take(&self, limit: i64) -> Result<(Vec<Behind>, Vec<Row>), StoreError> {
+        let mut behind = self.behind(TOTALS).await?;
+        behind.sort_by_key(|desk| desk.head - desk.mark);
+        let (mut moves, mut taken) = (Vec::new(), Vec::new());
+        for Behind { desk, mark, head } in behind {
+            let room = limit - i64::try_from(taken.len()).unwrap_or(limit);
+            if room <= 0 {
+                break;
+            }
+            let [from, to, most] = [mark, head, room].map(Value::Int);
+            let range = [Value::Id(desk.uuid()), from, to, most];
+            let rows = self.database.rows(TAKE, &range).await?;
+            let all = i64::try_from(rows.len()).is_ok_and(|count| count < room);
+            // Places of which there is nothing were left free, or their events are gone.
+            let head = match rows.last() {
+                Some(last) if !all => last.int("seq")?,
+                _ => head,
+            };
+            moves.push(Behind { desk, mark, head });
+            for row in rows {
+                if row.int("folded_early")? == 0 {
+                    taken.push(row);
+                }
+            }
+        }
+        // Ordered like everything that is locked.
+        moves.sort_by_key(|behind| behind.desk);
+        Ok((moves, taken))
     }
 
     /// When the oldest event happened that is in no sum yet.
@@ -137,33 +174,25 @@ impl Inner {
     }
 }
 
-/// The next events of each desk, and the marks moved behind them. Desks with few come first: one with many holds up no other.
-async fn take(tx: &mut Tx, limit: i64) -> Result<Vec<Row>, StoreError> {
-    let mut behind = tx.behind(TOTALS).await?;
-    behind.sort_by_key(|desk| desk.head - desk.mark);
-    let mut taken = Vec::new();
-    for Behind { desk, mark, head } in behind {
-        let room = limit - i64::try_from(taken.len()).unwrap_or(limit);
-        if room <= 0 {
-            break;
-        }
-        let [from, to, most] = [mark, head, room].map(Value::Int);
-        let range = [Value::Id(desk.uuid()), from, to, most];
-        let rows = tx.rows(TAKE, &range).await?;
-        let all = i64::try_from(rows.len()).is_ok_and(|count| count < room);
-        // Places of which there is nothing were left free, or their events are gone.
-        let mark = match rows.last() {
-            Some(last) if !all => last.int("seq")?,
-            _ => head,
+/// Sums of events: how many, how long they took together, and when the first happened. Ordered like everything that is locked.
+fn add_up(events: &[Row]) -> Result<BTreeMap<Key, (i64, i64, i64)>, StoreError> {
+    let mut sums = BTreeMap::new();
+    for row in events {
+        let key = Key {
+            desk: row.id("desk_id")?,
+            kind: row.text("kind")?,
+            channel: row.text("channel")?,
+            touchpoint: row.text("touchpoint")?,
+            entered: row.int("entered")?,
+            reason: row.text("reason")?,
+            score: row.int("score")?,
+            bucket: row.int("bucket")?,
         };
-        tx.mark(TOTALS, desk, mark).await?;
-        for row in rows {
-            if row.int("folded_early")? == 0 {
-                taken.push(row);
-            }
-        }
+        let at = row.int("at")?;
+        let sum = sums.entry(key).or_insert((0, 0, at));
+        *sum = (sum.0 + 1, sum.1 + row.int("elapsed_ms")?, sum.2.min(at));
     }
-    Ok(taken)
+    Ok(sums)
 }
 
 /// A total; `None` if a newer version wrote it with a word that this one does not know: that one shows it.
