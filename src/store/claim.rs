@@ -1,11 +1,16 @@
 //! Claims of what is due: a worker takes some for a short while. Measured on the database's clock.
 
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
 use super::carry::now;
 use super::dialect::{Sql, Value};
 use super::past::{self, Key};
 use super::row::{self, request_columns};
 use super::sql::Inner;
 use super::{Claim, StoreError};
+use crate::domain::delivery::DeliveryState;
 use crate::domain::time::Timestamp;
 
 /// A claim is held shortly: between it and the point of no return lies only the opening of the way to the provider.
@@ -48,8 +53,7 @@ const CLAIM: Sql = Sql::each(
         now!(sqlite),
         " + $3, fence = fence + 1 where ",
         named!(sqlite),
-        " and delivery = 'queued' returning ",
-        request_columns!()
+        " and delivery = 'queued' returning desk_id, id, fence"
     ),
     concat!(
         "update requests set delivery = 'claimed', lease_owner = $2, lease_until = ",
@@ -57,8 +61,21 @@ const CLAIM: Sql = Sql::each(
         " + $3, fence = fence + 1 from unnest($1::bytea[]) k(v) where ",
         named!(postgres),
         // No column, so that PostgreSQL finds each by its key, and not in the index of all that waits.
-        " and requests.delivery || '' = 'queued' returning ",
-        request_columns!()
+        " and requests.delivery || '' = 'queued' returning requests.desk_id, requests.id, requests.fence"
+    ),
+);
+const CLAIMED: Sql = Sql::each(
+    concat!(
+        "select ",
+        request_columns!(),
+        " from requests where ",
+        named!(sqlite)
+    ),
+    concat!(
+        "select ",
+        request_columns!(),
+        " from unnest($1::bytea[]) k(v) join requests on ",
+        named!(postgres)
     ),
 );
 
@@ -69,6 +86,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("claim.due", DUE),
     ("claim.due_plainly", DUE_PLAINLY),
     ("claim.claim", CLAIM),
+    ("claim.claimed", CLAIMED),
 ];
 
 impl Inner {
@@ -107,18 +125,33 @@ impl Inner {
             Value::Text(owner),
             Value::Int(self.lease_ms.min(CLAIM_LEASE_MS)),
         ];
-        let mut claims = Vec::new();
+        let (mut claimed, mut fences) = (Vec::new(), HashMap::new());
         for row in tx.rows(CLAIM, &values).await? {
-            // One that cannot be read stays claimed until its lease ends.
-            let request = row::request(&row, &self.keys);
-            if let Some(request) = row::readable(row.id("id")?, request)? {
-                claims.push(Claim {
-                    fence: row.int("fence")?,
-                    request,
-                });
-            }
+            let id = row.id("id")?;
+            claimed.push(past::key(row.id("desk_id")?, id.as_bytes()));
+            fences.insert(id, row.int("fence")?);
         }
         tx.commit().await?;
+        self.claimed(&claimed, &fences).await
+    }
+
+    /// What was claimed, read once others may write again. Whatever moved meanwhile is nobody's claim any more.
+    async fn claimed(
+        &self,
+        keys: &[Key],
+        fences: &HashMap<Uuid, i64>,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let mut claims = Vec::with_capacity(keys.len());
+        for row in self.database.rows(CLAIMED, &[Value::Keys(keys)]).await? {
+            let (id, fence) = (row.id("id")?, row.int("fence")?);
+            // One that cannot be read stays claimed until its lease ends.
+            let Some(request) = row::readable(id, row::request(&row, &self.keys))? else {
+                continue;
+            };
+            if request.delivery == DeliveryState::Claimed && fences.get(&id) == Some(&fence) {
+                claims.push(Claim { request, fence });
+            }
+        }
         Ok(claims)
     }
 }
