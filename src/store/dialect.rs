@@ -156,7 +156,7 @@ impl Database {
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(file) => sqlx::migrate!("migrations/sqlite").run(&file.write).await,
+            Self::Sqlite(file) => sqlx::migrate!("migrations/sqlite").run(&file.mover).await,
             Self::Postgres(server) if server.shared => {
                 return migrate_shared(self, &sqlx::migrate!("migrations/postgres")).await;
             }
@@ -262,8 +262,8 @@ impl Database {
     pub(super) fn condition(&self) -> Condition {
         let (size, idle, log_bytes) = match self {
             Self::Sqlite(file) => (
-                file.write.size() + file.read.size(),
-                file.write.num_idle() + file.read.num_idle(),
+                1 + file.read.size(),
+                usize::from(!file.pen.is_taken()) + file.read.num_idle(),
                 Some(file.log_bytes()),
             ),
             Self::Postgres(server) => {
@@ -298,7 +298,7 @@ impl Database {
         };
         let text = format!("explain query plan {}", sql.sqlite);
         let rows = sqlx::query(sqlx::AssertSqlSafe(text).into_sql_str())
-            .fetch_all(&file.write)
+            .fetch_all(&file.mover)
             .await?;
         rows.iter().map(|row| Ok(row.try_get("detail")?)).collect()
     }
@@ -309,7 +309,7 @@ impl Database {
 
         Ok(match self {
             Self::Sqlite(file) => {
-                let statement = file.write.prepare(sql.sqlite.into_sql_str()).await?;
+                let statement = file.mover.prepare(sql.sqlite.into_sql_str()).await?;
                 statement
                     .columns()
                     .iter()

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::bulk::{Insert, Unplaced, four, insert, owned, rows};
+use super::bulk::{Unplaced, owned};
 use super::dialect::Value;
 use super::row::{place, reason_word};
 use super::sql::Inner;
@@ -13,20 +13,6 @@ use crate::domain::rating::Score;
 use crate::domain::request::{Channel, Request};
 use crate::domain::statistics::answer_bucket;
 use crate::domain::time::Timestamp;
-
-pub(super) const EVENT: Insert = insert!(
-    "events (desk_id, id, request_id, kind, at, channel, touchpoint, entered, reason, score, \
-     bucket, elapsed_ms, detail, seq, folded_early)",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
-    "$1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], \
-     $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bigint[]",
-    ", 0",
-    ""
-);
-
-#[cfg(test)]
-pub(super) const STATEMENTS: &[(&str, super::dialect::Sql)] =
-    &[("event", EVENT.one()), ("event_many", EVENT.many())];
 
 /// What an event says besides which request it is about.
 #[derive(Debug, Clone, Copy, Default)]

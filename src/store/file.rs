@@ -9,18 +9,21 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{Row as _, SqliteConnection, SqlitePool};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StoreError;
+use super::pen::{Pen, Sheet};
 
 /// For a connection, and for another process's lock.
 const WAIT: Duration = Duration::from_secs(5);
-/// How often the log is looked at, and how many pages in it are worth a checkpoint: as many as SQLite takes by itself.
+/// How often the log is looked at, and how many pages in it are worth a checkpoint while somebody writes: half of what the log's file keeps.
+/// Pages that are written again and again are moved once, and the writer stands still for the end of it less often. Once nobody writes,
+/// any are worth it.
 const LOOK: Duration = Duration::from_millis(200);
-const PAGES: i64 = 1000;
+const PAGES: i64 = 8_192;
 /// So few are moved while nobody writes; and how often what was written meanwhile is moved beside the writer before that.
 const FEW: i64 = 250;
 const PASSES: usize = 3;
@@ -34,10 +37,10 @@ const LOG_BYTES: &str = "67108864";
 /// A database file.
 pub(super) struct File {
     /// One writer, because SQLite has one; readers apart, so that a long read does not stop it.
-    pub(super) write: SqlitePool,
+    pub(super) pen: Pen,
     pub(super) read: SqlitePool,
-    /// Moves the log into the file beside the writer, which would stand still meanwhile.
-    mover: SqlitePool,
+    /// Moves the log into the file beside the writer, which would stand still meanwhile; and the schema on, before there is one.
+    pub(super) mover: SqlitePool,
     /// Rung when events were committed.
     pub(super) news: watch::Sender<()>,
     log: PathBuf,
@@ -71,20 +74,12 @@ impl File {
                 .acquire_timeout(WAIT)
                 .test_before_acquire(false)
         };
-        let write = pool(1)
-            // When the disk is full SQLite rolls back by itself, and the driver, which is not told, believes the transaction to be
-            // open for ever. Such a connection is closed and another one is opened.
-            .before_acquire(|connection, _| {
-                let usable = !connection.is_in_transaction();
-                Box::pin(async move { Ok(usable) })
-            })
-            .connect_with(writing)
-            .await?;
+        let pen = Pen::connect(writing).await?;
         let moving = options.clone().pragma("wal_autocheckpoint", "0");
         let mover = pool(1).connect_with(moving).await?;
         let read = pool(4).connect_with(options.read_only(true)).await?;
         let file = Arc::new(Self {
-            write,
+            pen,
             read,
             mover,
             news: watch::Sender::default(),
@@ -103,15 +98,13 @@ impl File {
         Ok(file)
     }
 
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        // Immediate: a transaction that reads first and then writes would otherwise fail with "database is locked"
-        // whenever another one wrote in between, whatever the busy timeout.
-        self.ask(self.write.begin_with("BEGIN IMMEDIATE")).await
+    pub(super) async fn begin(&self) -> Result<Sheet, StoreError> {
+        self.ask(self.pen.begin(WAIT)).await.map(Sheet::Writes)
     }
 
     /// A reader's transaction sees the file as it is at its first statement.
-    pub(super) async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.ask(self.read.begin()).await
+    pub(super) async fn snapshot(&self) -> Result<Sheet, StoreError> {
+        self.ask(self.read.begin()).await.map(Sheet::Reads)
     }
 
     /// Asks the file, unless it is broken.
@@ -178,7 +171,7 @@ impl File {
                 }
             }
             drop(mover);
-            pass(&mut *self.write.acquire().await?).await
+            pass(&mut *self.pen.take(WAIT).await?).await
         })
         .await
     }
@@ -187,7 +180,7 @@ impl File {
         self.closing.cancel();
         self.mover.close().await;
         self.read.close().await;
-        self.write.close().await;
+        self.pen.close().await;
     }
 }
 
@@ -209,7 +202,7 @@ async fn pass(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
 
 async fn keep(file: Weak<File>) {
     let mut seen = None;
-    let mut said = false;
+    let (mut said, mut moved) = (false, true);
     while let Some(file) = file.upgrade() {
         let full = tokio::select! {
             () = tokio::time::sleep(LOOK) => false,
@@ -220,15 +213,19 @@ async fn keep(file: Weak<File>) {
         }
         said = full;
         let now = file.log_changed();
-        if now == seen && !full {
+        let busy = now != seen;
+        seen = now;
+        if moved && !busy && !full {
             continue;
         }
-        seen = now;
-        let least = if full { 1 } else { PAGES };
-        if let Err(error) = file.checkpoint(least).await {
-            tracing::warn!(%error, "the log could not be moved into the file");
-            // A full disk rings the bell again; its turn comes with the next look.
-            tokio::time::sleep(LOOK).await;
+        let least = if busy && !full { PAGES } else { 1 };
+        match file.checkpoint(least).await {
+            Ok(()) => moved = !busy,
+            Err(error) => {
+                tracing::warn!(%error, "the log could not be moved into the file");
+                // A full disk rings the bell again; its turn comes with the next look.
+                tokio::time::sleep(LOOK).await;
+            }
         }
     }
 }

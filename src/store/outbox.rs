@@ -1,32 +1,21 @@
 //! The outbox as a stream: every event has a place in the stream of its desk, and is read on from a place by whoever is told of it.
 //!
-//! Places are given as the last step before a commit (see [`Tx::commit`]), under a lock on the stream that ends with it. So the order
+//! Places are given as the last step before a commit (see `placed`), under a lock on the stream that ends with it. So the order
 //! of places is the order of commits, there is no gap, and whoever has read up to a place passes by nobody. An event is written once;
 //! how far each reader has come, and the totals are one of them (see `sums`), is a mark beside it. An event goes once it is folded,
 //! is old enough, and everybody who is to be told has been, or the longest time for that has passed.
-
-use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::StoreError;
-use super::bulk::Owned;
 use super::dialect::{Sql, Value};
-use super::emit::EVENT;
 use super::sql::{Inner, SqlStore};
 use super::tx::Tx;
 use crate::domain::id::{DeskId, EventId};
 use crate::domain::notice::Recorded;
 use crate::domain::time::Timestamp;
 
-/// Locks the streams of these desks until the commit, always in the same order, and gives as many places as each desk is named.
-const NEXT: Sql = Sql::each(
-    "insert into streams (desk_id, seq) select unhex(value), count(*) from json_each($1) where true group by value order by value \
-     on conflict (desk_id) do update set seq = streams.seq + excluded.seq returning desk_id, seq",
-    "insert into streams (desk_id, seq) select u.id, count(*) from unnest($1::uuid[]) u (id) group by u.id order by u.id \
-     on conflict (desk_id) do update set seq = streams.seq + excluded.seq returning desk_id, seq",
-);
 const HEADS: Sql = Sql::both("select desk_id, seq from streams");
 /// Also for desks that have no stream yet: they may have had one that is lost.
 const LEAVE: Sql = Sql::both(
@@ -65,7 +54,6 @@ const DELETE: Sql = Sql::both(
 
 #[cfg(test)]
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
-    ("outbox.next", NEXT),
     ("outbox.heads", HEADS),
     ("outbox.head", HEAD),
     ("outbox.leave", LEAVE),
@@ -268,29 +256,6 @@ impl Inner {
 }
 
 impl Tx {
-    /// Inserts the events of this transaction at the ends of their streams; whether there are any. The last step before the commit:
-    /// from here on others who write about these desks wait.
-    pub(super) async fn place_events(&mut self) -> Result<bool, StoreError> {
-        let mut events = std::mem::take(&mut self.pending.events);
-        if events.is_empty() {
-            return Ok(false);
-        }
-        let desks: Vec<uuid::Uuid> = events.iter().map(|event| event.desk).collect();
-        let mut next = BTreeMap::new();
-        for row in self.rows(NEXT, &[Value::Ids(&desks)]).await? {
-            next.insert(row.id("desk_id")?, row.int("seq")?);
-        }
-        // What a desk was given ends with the place that is told.
-        for event in events.iter_mut().rev() {
-            let last = next.get_mut(&event.desk).ok_or(StoreError::Conflict)?;
-            event.row.push(Owned::Int(*last));
-            *last -= 1;
-        }
-        let rows = events.into_iter().map(|event| event.row).collect();
-        self.insert_all(EVENT, rows).await?;
-        Ok(true)
-    }
-
     /// Notes that a sink has everything up to this place.
     pub(super) async fn mark(
         &mut self,

@@ -31,7 +31,7 @@ impl SqlStore {
             super::read::STATEMENTS,
             super::lock::STATEMENTS,
             super::record::STATEMENTS,
-            super::emit::STATEMENTS,
+            super::placed::STATEMENTS,
             super::kept::STATEMENTS,
             super::reply::STATEMENTS,
             super::replies::STATEMENTS,

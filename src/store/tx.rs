@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use sqlx::{Postgres, Row as _, Sqlite, Transaction};
+use sqlx::{Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
 use super::StoreError;
 use super::bulk::{Column, Insert, Owned, Pending, columns};
 use super::dialect::{Row, Sql, Value, array, bound, json};
 use super::file::File;
+use super::pen::Sheet;
 use super::server::Server;
 
 /// A statement with values that are given away.
@@ -27,6 +28,8 @@ macro_rules! filled {
     }};
 }
 
+pub(super) use filled;
+
 /// A transaction. Dropping it rolls back.
 pub(super) struct Tx {
     pub(super) link: Link,
@@ -36,7 +39,7 @@ pub(super) struct Tx {
 
 /// A transaction of either database.
 pub(super) enum Link {
-    Sqlite(Transaction<'static, Sqlite>, Arc<File>),
+    Sqlite(Sheet, Arc<File>),
     Postgres(Transaction<'static, Postgres>, Arc<Server>),
 }
 
@@ -154,7 +157,7 @@ impl Tx {
     /// Ends a transaction of which nothing is wanted to stay.
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
         match self.link {
-            Link::Sqlite(tx, file) => file.ask(tx.rollback()).await,
+            Link::Sqlite(tx, file) => file.ask(tx.roll_back()).await,
             Link::Postgres(tx, server) => server.ask(tx.rollback()).await,
         }
     }

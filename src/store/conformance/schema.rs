@@ -112,7 +112,7 @@ async fn migrate_to(stage: &Stage, version: i64) {
     match &stage.store.inner.database {
         Database::Sqlite(file) => {
             let old = up_to(&sqlx::migrate!("migrations/sqlite"));
-            old.run(&file.write).await.unwrap();
+            old.run(&file.mover).await.unwrap();
         }
         Database::Postgres(server) => {
             let old = up_to(&sqlx::migrate!("migrations/postgres"));
