@@ -12,6 +12,14 @@ impl Samples {
         self.0.entry(name.into()).or_default().push(value);
     }
 
+    /// Adds a count of what must not be, and says at once where it is.
+    pub(crate) fn must_be_none(&mut self, name: &str, count: f64, place: &str) {
+        if count > 0.0 {
+            eprintln!("  {count} {name}: {place}");
+        }
+        self.add(name, count);
+    }
+
     /// The median of a measure; not a number if it was not measured.
     pub(crate) fn median(&self, name: &str) -> f64 {
         median(&mut self.0.get(name).cloned().unwrap_or_default())

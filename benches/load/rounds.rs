@@ -250,7 +250,7 @@ fn note(
 ) {
     let good = float(measured.run.good);
     let [stored, rows] = std::array::from_fn(|n| after[n] - before[n]);
-    samples.add("lost", (good - stored).max(0.0));
+    samples.must_be_none("lost", (good - stored).max(0.0), name);
     samples.add(format!("{name}.rows"), rows / good);
     samples.add(format!("{name}.rate"), measured.run.rate());
     samples.add(
@@ -301,7 +301,7 @@ async fn measure(
 /// Counts what must not happen. Answers that are neither good nor 5xx mean that the bench itself is wrong.
 pub(crate) fn check(samples: &mut Samples, run: &Run) -> Result<(), Fault> {
     samples.add("broken", float(run.broken));
-    samples.add("lost", float(run.lost));
+    samples.must_be_none("lost", float(run.lost), "without an answer");
     if run.other > 0 {
         return Err(format!("{} answers were neither 2xx nor 5xx", run.other).into());
     }

@@ -13,6 +13,9 @@ use super::{Bench, Fault};
 /// How long the pretend provider takes for a text.
 const PROVIDER: Duration = Duration::from_millis(50);
 
+/// What the provider did not take.
+const UNSENT: &str = "select count(*) from requests where delivery not in ('accepted', 'none')";
+
 /// Sends what is stored, as many at once as the provider allows.
 pub(crate) async fn sending(bench: &Bench, samples: &mut Samples) -> Result<(), Fault> {
     for (name, database) in bench.databases() {
@@ -56,12 +59,8 @@ async fn one(
     samples.add(format!("{name}.rate"), rate);
     samples.add(format!("{name}.ratio"), rate / limit);
     samples.add(format!("{name}.cpu"), cpu);
-    let left = until_none(
-        &stage,
-        "select count(*) from requests where delivery not in ('accepted', 'none')",
-    )
-    .await?;
-    samples.add("lost", float(left));
+    let left = until_none(&stage, UNSENT).await?;
+    samples.must_be_none("lost", float(left), "never sent");
     server.stop().await?;
     stage.end().await?;
     provider.stop().await

@@ -98,8 +98,8 @@ impl Triggers {
             // Without a factor of what it is taken modulo, so that none comes again before all have come.
             self.place = (self.place + 4_967_293_747) % 8_000_000_000;
             let number = 2_000_000_000 + self.place;
-            // Whoever is called there pays for it, so nobody there is asked.
-            if number / 10_000_000 != 900 {
+            // Whoever is called there pays for it, so nobody there is asked: 900, and an exchange each of Barbados and the Cayman Islands.
+            if number / 10_000_000 != 900 && !matches!(number / 10_000, 246_976 | 345_976) {
                 return number;
             }
         }
