@@ -163,11 +163,26 @@ pub(crate) async fn closed(
     time: Duration,
     work: Work,
 ) -> Result<(Run, Work), Fault> {
-    let work = Arc::new(Mutex::new(work));
+    let lines = lines(to, connections).await?;
+    closed_on(lines, time, work).await
+}
+
+/// Connections, opened one after the other.
+pub(crate) async fn lines(to: SocketAddr, connections: usize) -> Result<Vec<Line>, Fault> {
     let mut lines = Vec::with_capacity(connections);
     for _ in 0..connections {
         lines.push(Line::open(to).await?);
     }
+    Ok(lines)
+}
+
+/// The same as [`closed`], on connections that are open.
+pub(crate) async fn closed_on(
+    lines: Vec<Line>,
+    time: Duration,
+    work: Work,
+) -> Result<(Run, Work), Fault> {
+    let work = Arc::new(Mutex::new(work));
     let start = Instant::now();
     let mut running = JoinSet::new();
     for mut line in lines {
