@@ -124,8 +124,8 @@ async fn send(
     let outcome = match journey.store.dispatch(dispatch).await {
         Ok(permission) => match permitted(journey, request, permission) {
             Some(Granted { send_at }) => {
-                place.seat.turn().await;
-                if !place.ticket.holds() {
+                let waited = place.seat.turn().await;
+                if waited && !place.ticket.holds() {
                     not_sent(WITHHELD)
                 } else if committed.elapsed() > PAUSE_MAX {
                     not_sent(PAUSED)

@@ -52,9 +52,14 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// Waits for a place at the provider, and has it from then on.
-    pub(super) async fn turn(&mut self) {
-        self.turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+    /// Waits for a place at the provider, and has it from then on; whether it had to wait.
+    pub(super) async fn turn(&mut self) -> bool {
+        self.turn = Arc::clone(&self.turns).try_acquire_owned().ok();
+        let waits = self.turn.is_none();
+        if waits {
+            self.turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        }
+        waits
     }
 }
 
