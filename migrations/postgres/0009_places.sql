@@ -17,8 +17,3 @@ drop index events_pending;
 -- 1 for what was folded before there was a mark, and may stand behind it. Under another name, so that no older version that still
 -- runs folds what is folded here: its writes are refused.
 alter table events rename column folded to folded_early;
-
--- What has waited long enough, under a condition that nobody has who looks for a pair of addresses: PostgreSQL takes an index that it
--- counted while nobody was asked for empty, and would read this one whole for each reply.
-drop index requests_waiting;
-create index requests_waiting on requests (listen_until) where listening = 1 and listen_until > 0;

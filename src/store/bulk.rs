@@ -163,7 +163,7 @@ pub(super) fn columns(rows: Vec<Vec<Owned>>) -> Vec<Column> {
     columns
 }
 
-/// A row of an event without its place, which is its last parameter.
+/// A row of an event without its last parameter, from which the commit tells its place (see `placed`).
 pub(super) struct Unplaced {
     pub(super) desk: Uuid,
     pub(super) row: Vec<Owned>,

@@ -10,13 +10,16 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-/// The connection.
+/// For the pen, by whoever only puts it in order.
+const LONG: Duration = Duration::from_mins(1);
+
+/// The connection; none once it is closed.
 #[derive(Clone)]
-pub(super) struct Pen(Arc<Mutex<Nib>>);
+pub(super) struct Pen(Arc<Mutex<Option<Nib>>>);
 
 struct Nib {
     options: SqliteConnectOptions,
@@ -26,7 +29,10 @@ struct Nib {
 }
 
 /// The pen in somebody's hand. What was begun with it and not ended is rolled back when it is dropped.
-pub(super) struct Hand(OwnedMutexGuard<Nib>);
+pub(super) struct Hand {
+    pen: Pen,
+    nib: OwnedMappedMutexGuard<Option<Nib>, Nib>,
+}
 
 /// What the statements of a transaction go to.
 pub(super) enum Sheet {
@@ -42,22 +48,27 @@ impl Pen {
             connection,
             open: false,
         };
-        Ok(Self(Arc::new(Mutex::new(nib))))
+        Ok(Self(Arc::new(Mutex::new(Some(nib)))))
     }
 
     /// Takes the pen, with no transaction open; waits for it no longer than `wait`.
     pub(super) async fn take(&self, wait: Duration) -> Result<Hand, sqlx::Error> {
         let taken = timeout(wait, Arc::clone(&self.0).lock_owned()).await;
-        let mut nib = taken.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let taken = taken.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let nib = OwnedMutexGuard::try_map(taken, Option::as_mut);
+        let mut nib = nib.map_err(|_| sqlx::Error::PoolClosed)?;
         nib.roll_back().await?;
-        Ok(Hand(nib))
+        Ok(Hand {
+            pen: self.clone(),
+            nib,
+        })
     }
 
     /// The same with a transaction that will write.
     pub(super) async fn begin(&self, wait: Duration) -> Result<Hand, sqlx::Error> {
         let mut hand = self.take(wait).await?;
         // First, because whoever waits for it may be gone before it is done.
-        hand.0.open = true;
+        hand.nib.open = true;
         // Immediate: a transaction that reads first and then writes would otherwise fail with "database is locked"
         // whenever another one wrote in between, whatever the busy timeout.
         sqlx::query("begin immediate").execute(&mut *hand).await?;
@@ -69,14 +80,11 @@ impl Pen {
         self.0.try_lock().is_err()
     }
 
-    /// Waits for whoever has it, and closes the file.
+    /// Waits for whoever has it, and closes the file. Nobody takes it any more.
     pub(super) async fn close(&self) {
-        let mut nib = self.0.lock().await;
-        let _ = nib.roll_back().await;
-        // Closing takes the connection away; what stands in its place knows no file.
-        if let Ok(none) = SqliteConnection::connect("sqlite::memory:").await {
-            let connection = std::mem::replace(&mut nib.connection, none);
-            let _ = connection.close().await;
+        if let Some(mut nib) = self.0.lock().await.take() {
+            let _ = nib.roll_back().await;
+            let _ = nib.connection.close().await;
         }
     }
 }
@@ -99,21 +107,21 @@ impl Nib {
 impl Hand {
     async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::query("commit").execute(&mut *self).await?;
-        self.0.open = false;
+        self.nib.open = false;
         Ok(())
     }
 
     async fn roll_back(mut self) -> Result<(), sqlx::Error> {
-        self.0.roll_back().await
+        self.nib.roll_back().await
     }
 }
 
 impl Drop for Hand {
     fn drop(&mut self) {
         // Whoever takes the pen next would do it too; but a lock on the file does not wait for them.
-        if self.0.open && Handle::try_current().is_ok() {
-            let pen = Arc::clone(OwnedMutexGuard::mutex(&self.0));
-            TaskTracker::new().spawn(async move { pen.lock().await.roll_back().await });
+        if self.nib.open && Handle::try_current().is_ok() {
+            let pen = self.pen.clone();
+            TaskTracker::new().spawn(async move { pen.take(LONG).await.map(drop) });
         }
     }
 }
@@ -122,13 +130,13 @@ impl Deref for Hand {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
-        &self.0.connection
+        &self.nib.connection
     }
 }
 
 impl DerefMut for Hand {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        &mut self.0.connection
+        &mut self.nib.connection
     }
 }
 
@@ -165,5 +173,70 @@ impl DerefMut for Sheet {
             Self::Writes(hand) => hand,
             Self::Reads(reading) => reading,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(5);
+    const ADD: &str = "insert into lines (n) values (1)";
+
+    fn options(folder: &tempfile::TempDir) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(folder.path().join("lines.db"))
+            .create_if_missing(true)
+            .busy_timeout(WAIT)
+    }
+
+    async fn lines(hand: &mut Hand) -> i64 {
+        let row = sqlx::query("select count(*) from lines").fetch_one(&mut **hand);
+        row.await.unwrap().get(0)
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_and_not_ended_is_rolled_back_and_locks_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let pen = Pen::connect(options(&folder)).await.unwrap();
+        let mut hand = pen.take(WAIT).await.unwrap();
+        let table = "create table lines (n integer)";
+        sqlx::query(table).execute(&mut *hand).await.unwrap();
+        drop(hand);
+
+        let mut hand = pen.begin(WAIT).await.unwrap();
+        sqlx::query(ADD).execute(&mut *hand).await.unwrap();
+        drop(hand);
+        // Nobody takes the pen, and the file is free all the same.
+        let mut other = options(&folder).connect().await.unwrap();
+        sqlx::query(ADD).execute(&mut other).await.unwrap();
+        other.close().await.unwrap();
+
+        let mut hand = pen.begin(WAIT).await.unwrap();
+        sqlx::query(ADD).execute(&mut *hand).await.unwrap();
+        hand.commit().await.unwrap();
+        assert_eq!(lines(&mut pen.take(WAIT).await.unwrap()).await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_ended_by_itself_is_no_hindrance() {
+        let folder = tempfile::tempdir().unwrap();
+        let pen = Pen::connect(options(&folder)).await.unwrap();
+        let mut hand = pen.begin(WAIT).await.unwrap();
+        sqlx::query("rollback").execute(&mut *hand).await.unwrap();
+        drop(hand);
+        pen.begin(WAIT).await.unwrap().commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn once_it_is_closed_nobody_takes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pen = Pen::connect(options(&folder)).await.unwrap();
+        pen.close().await;
+        pen.close().await;
+        let taken = pen.begin(WAIT).await.map(drop);
+        assert!(matches!(taken, Err(sqlx::Error::PoolClosed)), "{taken:?}");
     }
 }

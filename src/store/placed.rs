@@ -53,6 +53,20 @@ macro_rules! row {
     };
 }
 
+macro_rules! place {
+    ($before:expr) => {
+        Insert {
+            sqlite: [
+                (1, concat!($before, events!(row!()))),
+                (4, concat!($before, events!(four!(row!())))),
+                (16, concat!($before, events!(four!(four!(row!()))))),
+                (64, concat!($before, events!(four!(four!(four!(row!())))))),
+            ],
+            postgres: POSTGRES,
+        }
+    };
+}
+
 const POSTGRES: &str = concat!(
     "with ends as (",
     ends!(postgres),
@@ -65,31 +79,9 @@ const POSTGRES: &str = concat!(
     ", after) join ends on ends.desk_id = u.desk_id"
 );
 /// Takes the desks of all events before the first rows.
-const FIRST: Insert = Insert {
-    sqlite: [
-        (1, concat!(ends!(sqlite), "; ", events!(row!()))),
-        (4, concat!(ends!(sqlite), "; ", events!(four!(row!())))),
-        (
-            16,
-            concat!(ends!(sqlite), "; ", events!(four!(four!(row!())))),
-        ),
-        (
-            64,
-            concat!(ends!(sqlite), "; ", events!(four!(four!(four!(row!()))))),
-        ),
-    ],
-    postgres: POSTGRES,
-};
+const FIRST: Insert = place!(concat!(ends!(sqlite), "; "));
 /// More rows of the same events.
-const MORE: Insert = Insert {
-    sqlite: [
-        (1, events!(row!())),
-        (4, events!(four!(row!()))),
-        (16, events!(four!(four!(row!())))),
-        (64, events!(four!(four!(four!(row!()))))),
-    ],
-    postgres: POSTGRES,
-};
+const MORE: Insert = place!("");
 /// As many as one statement takes on SQLite.
 const PORTION: usize = MORE.sqlite[3].0;
 

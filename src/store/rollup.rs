@@ -102,15 +102,21 @@ macro_rules! places {
 }
 
 /// Sums of conversations before these instants know no agents.
-const BORDERS: Sql = Sql::each(
-    "select id, agents_until from desks where id in (select unhex(value) from json_each($1))",
-    "select id, agents_until from desks where id = any($1::uuid[])",
-);
-/// The same, and nobody moves them until the commit: what is about to be added would go to a sum that was taken apart.
-const KEEP: Sql = Sql::each(
-    "select id, agents_until from desks where id in (select unhex(value) from json_each($1))",
-    "select id, agents_until from desks where id = any($1::uuid[]) order by id for share",
-);
+macro_rules! borders {
+    ($lock:literal) => {
+        Sql::each(
+            "select id, agents_until from desks where id in (select unhex(value) from json_each($1))",
+            concat!(
+                "select id, agents_until from desks where id = any($1::uuid[]) order by id",
+                $lock
+            ),
+        )
+    };
+}
+
+const BORDERS: Sql = borders!("");
+/// Nobody moves them until the commit: what is about to be added would go to a sum that was taken apart.
+const KEEP: Sql = borders!(" for share");
 const PLACES: Sql = Sql::each(
     places!(
         "",

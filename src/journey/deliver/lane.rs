@@ -16,12 +16,13 @@ use crate::provider::Provider;
 use crate::store::Claim;
 
 /// As many are held ready as this part of the places. They wait for half a send at most, which is well within their leases.
-const AHEAD: usize = 2;
+const HELD: usize = 2;
 
 /// What goes through one provider. Each has its own limit and its own claims, so that a slow one does not hold up the others.
 pub(super) struct Lane {
     pub(super) provider: Arc<dyn Provider>,
     pub(super) channels: Vec<&'static str>,
+    /// How many may be at the provider at once.
     size: usize,
     /// Places of those that are under way, at the provider or ahead of their turn there.
     free: Arc<Semaphore>,
@@ -155,12 +156,12 @@ impl Lane {
         if queue.asked.is_some() || !queue.more {
             return None;
         }
-        let (held, ahead) = (queue.ready.len(), self.size / AHEAD);
+        let (held, spare) = (queue.ready.len(), self.size / HELD);
         let most = self.breaker.allows(usize::MAX, now);
-        let wanted = (self.free.available_permits() + ahead).min(most);
+        let wanted = (self.free.available_permits() + spare).min(most);
         let limit = wanted.saturating_sub(held);
         // In batches: one for each message that comes back would be one transaction a message.
-        if limit == 0 || (limit < most && limit * AHEAD * 2 < self.size) {
+        if limit == 0 || (limit < most && limit * HELD * 2 < self.size) {
             return None;
         }
         queue.more = false;
