@@ -61,6 +61,7 @@ mod ruling;
 mod schema;
 mod sealed;
 mod sends;
+mod sessions;
 mod settling;
 mod stage;
 mod streams;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::bulk::Pending;
-use super::file::File;
+use super::file::{self, File};
 use super::server::Server;
 use super::shared::migrate_shared;
 use super::tx::{Link, Tx};
@@ -155,18 +155,22 @@ impl Database {
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(file) => sqlx::migrate!("migrations/sqlite").run(&file.mover).await,
+        let migrated = match self {
+            Self::Sqlite(file) => {
+                let mut apart = file.mover.apart().await?;
+                let all = sqlx::migrate!("migrations/sqlite");
+                all.run_direct(None, &mut apart, false).await
+            }
             Self::Postgres(server) if server.shared => {
                 return migrate_shared(self, &sqlx::migrate!("migrations/postgres")).await;
             }
             Self::Postgres(server) => {
-                sqlx::migrate!("migrations/postgres")
-                    .run(&server.pool())
-                    .await
+                let mut apart = server.pool().apart().await?;
+                let all = sqlx::migrate!("migrations/postgres");
+                all.run_direct(None, &mut apart, false).await
             }
-        }
-        .map_err(|error| StoreError::Migration(error.to_string()))
+        };
+        migrated.map_err(|error| StoreError::Migration(error.to_string()))
     }
 
     /// The newest migration that this binary knows.
@@ -213,12 +217,16 @@ impl Database {
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         Ok(match self {
-            Self::Sqlite(file) => file
-                .ask(bound!(sql.sqlite, values, json).fetch_all(&file.read))
-                .await?
-                .into_iter()
-                .map(Row::Sqlite)
-                .collect(),
+            Self::Sqlite(file) => {
+                let rows = file.ask(async {
+                    let mut lent = file.read.take(file::WAIT).await?;
+                    let rows = bound!(sql.sqlite, values, json).fetch_all(&mut *lent);
+                    let rows = rows.await?;
+                    lent.done();
+                    Ok(rows)
+                });
+                rows.await?.into_iter().map(Row::Sqlite).collect()
+            }
             // The driver sends a statement and its values in two steps, which a pooler may lead to two sessions.
             Self::Postgres(server) if server.shared => {
                 let mut tx = self.begin().await?;
@@ -226,12 +234,23 @@ impl Database {
                 tx.commit().await?;
                 rows
             }
-            Self::Postgres(server) => server
-                .ask(bound!(sql.postgres, values, array).fetch_all(&server.pool()))
-                .await?
-                .into_iter()
-                .map(Row::Postgres)
-                .collect(),
+            Self::Postgres(server) => {
+                let rows = server.ask(async {
+                    let mut lent = server.take().await?;
+                    let query = bound!(sql.postgres, values, array);
+                    let rows = match query.fetch_all(&mut *lent).await {
+                        Ok(rows) => rows,
+                        Err(error) => {
+                            lent.renew(error).await?;
+                            let query = bound!(sql.postgres, values, array);
+                            query.fetch_all(&mut *lent).await?
+                        }
+                    };
+                    lent.done();
+                    Ok(rows)
+                });
+                rows.await?.into_iter().map(Row::Postgres).collect()
+            }
         })
     }
 
@@ -260,20 +279,19 @@ impl Database {
     }
 
     pub(super) fn condition(&self) -> Condition {
-        let (size, idle, log_bytes) = match self {
-            Self::Sqlite(file) => (
-                1 + file.read.size(),
-                usize::from(!file.pen.is_taken()) + file.read.num_idle(),
-                Some(file.log_bytes()),
-            ),
+        let (busy, idle, log_bytes) = match self {
+            Self::Sqlite(file) => {
+                let (writes, reads) = (file.write.condition(), file.read.condition());
+                let log_bytes = Some(file.log_bytes());
+                (writes.0 + reads.0, writes.1 + reads.1, log_bytes)
+            }
             Self::Postgres(server) => {
-                let pool = server.pool();
-                (pool.size(), pool.num_idle(), None)
+                let (busy, idle) = server.pool().condition();
+                (busy, idle, None)
             }
         };
-        let idle = idle as u64;
         Condition {
-            busy: u64::from(size).saturating_sub(idle),
+            busy,
             idle,
             log_bytes,
         }
@@ -297,8 +315,9 @@ impl Database {
             return Err(StoreError::Settings("only SQLite tells it".to_owned()));
         };
         let text = format!("explain query plan {}", sql.sqlite);
+        let mut lent = file.mover.take(file::WAIT).await?;
         let rows = sqlx::query(sqlx::AssertSqlSafe(text).into_sql_str())
-            .fetch_all(&file.mover)
+            .fetch_all(&mut *lent)
             .await?;
         rows.iter().map(|row| Ok(row.try_get("detail")?)).collect()
     }
@@ -309,7 +328,8 @@ impl Database {
 
         Ok(match self {
             Self::Sqlite(file) => {
-                let statement = file.mover.prepare(sql.sqlite.into_sql_str()).await?;
+                let mut lent = file.mover.take(file::WAIT).await?;
+                let statement = lent.prepare(sql.sqlite.into_sql_str()).await?;
                 statement
                     .columns()
                     .iter()
@@ -317,7 +337,8 @@ impl Database {
                     .collect()
             }
             Self::Postgres(server) => {
-                let statement = server.pool().prepare(sql.postgres.into_sql_str()).await?;
+                let mut lent = server.take().await?;
+                let statement = lent.prepare(sql.postgres.into_sql_str()).await?;
                 statement
                     .columns()
                     .iter()

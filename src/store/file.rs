@@ -8,17 +8,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row as _, SqliteConnection, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Row as _, SqliteConnection};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StoreError;
-use super::pen::{Pen, Sheet};
+use super::pool::{Lent, Pool};
 
 /// For a connection, and for another process's lock.
-const WAIT: Duration = Duration::from_secs(5);
+pub(super) const WAIT: Duration = Duration::from_secs(5);
+/// Readers side by side.
+const READERS: u32 = 4;
+/// Immediate: a transaction that reads first and then writes would otherwise fail with "database is locked" whenever another one wrote in
+/// between, whatever the busy timeout.
+const BEGIN: &str = "begin immediate";
+const SNAPSHOT: &str = "begin";
 /// How often the log is looked at, and how many pages in it are worth a checkpoint while somebody writes: half of what the log's file keeps.
 /// Pages that are written again and again are moved once, and the writer stands still for the end of it less often. Once nobody writes,
 /// any are worth it.
@@ -36,11 +42,11 @@ const LOG_BYTES: &str = "67108864";
 
 /// A database file.
 pub(super) struct File {
-    /// One writer, because SQLite has one; readers apart, so that a long read does not stop it.
-    pub(super) pen: Pen,
-    pub(super) read: SqlitePool,
+    /// One connection, because SQLite has one writer; readers apart, so that a long read does not stop it.
+    pub(super) write: Pool<SqliteConnection>,
+    pub(super) read: Pool<SqliteConnection>,
     /// Moves the log into the file beside the writer, which would stand still meanwhile; and the schema on, before there is one.
-    pub(super) mover: SqlitePool,
+    pub(super) mover: Pool<SqliteConnection>,
     /// Rung when events were committed.
     pub(super) news: watch::Sender<()>,
     log: PathBuf,
@@ -68,20 +74,14 @@ impl File {
             .pragma("secure_delete", "on")
             .pragma("cache_size", CACHE_KIB)
             .pragma("journal_size_limit", LOG_BYTES);
-        let pool = |connections| {
-            SqlitePoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(WAIT)
-                .test_before_acquire(false)
-        };
-        let pen = Pen::connect(writing).await?;
+        let write: Pool<SqliteConnection> = Pool::new(writing, 1);
+        // Whether the file can be had shows at once.
+        write.take(WAIT).await?.done();
         let moving = options.clone().pragma("wal_autocheckpoint", "0");
-        let mover = pool(1).connect_with(moving).await?;
-        let read = pool(4).connect_with(options.read_only(true)).await?;
         let file = Arc::new(Self {
-            pen,
-            read,
-            mover,
+            write,
+            read: Pool::new(options.read_only(true), READERS),
+            mover: Pool::new(moving, 1),
             news: watch::Sender::default(),
             log: log.into(),
             broken: watch::Sender::new(None),
@@ -98,13 +98,13 @@ impl File {
         Ok(file)
     }
 
-    pub(super) async fn begin(&self) -> Result<Sheet, StoreError> {
-        self.ask(self.pen.begin(WAIT)).await.map(Sheet::Writes)
+    pub(super) async fn begin(&self) -> Result<Lent<SqliteConnection>, StoreError> {
+        self.ask(self.write.begin(BEGIN, WAIT)).await
     }
 
     /// A reader's transaction sees the file as it is at its first statement.
-    pub(super) async fn snapshot(&self) -> Result<Sheet, StoreError> {
-        self.ask(self.read.begin()).await.map(Sheet::Reads)
+    pub(super) async fn snapshot(&self) -> Result<Lent<SqliteConnection>, StoreError> {
+        self.ask(self.read.begin(SNAPSHOT, WAIT)).await
     }
 
     /// Asks the file, unless it is broken.
@@ -160,8 +160,9 @@ impl File {
     /// only if nothing waits in it, which is never while somebody writes: the last few pages are moved by the writer itself.
     async fn checkpoint(&self, least: i64) -> Result<(), StoreError> {
         self.ask(async {
-            let mut mover = self.mover.acquire().await?;
+            let mut mover = self.mover.take(WAIT).await?;
             if waiting(&mut mover).await? < least {
+                mover.done();
                 return Ok(());
             }
             for _ in 0..PASSES {
@@ -170,8 +171,11 @@ impl File {
                     break;
                 }
             }
-            drop(mover);
-            pass(&mut *self.pen.take(WAIT).await?).await
+            mover.done();
+            let mut writer = self.write.take(WAIT).await?;
+            pass(&mut writer).await?;
+            writer.done();
+            Ok(())
         })
         .await
     }
@@ -180,7 +184,7 @@ impl File {
         self.closing.cancel();
         self.mover.close().await;
         self.read.close().await;
-        self.pen.close().await;
+        self.write.close().await;
     }
 }
 

@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Row as _, Transaction};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::pool::{Lent, Pool};
 use super::{StoreError, StoreSettings};
 
-/// For a connection out of the pool, tried or made. A caller is refused after this at the latest, so it stays below a second.
+/// For a connection out of the pool. A caller is refused after this at the latest, so it stays below a second.
 const WAIT: Duration = Duration::from_millis(800);
 /// For the answer to a statement: longer than the server lets one run.
 const PATIENCE: Duration = Duration::from_secs(7);
@@ -29,27 +30,30 @@ const START: Duration = Duration::from_secs(5);
 
 /// What a session is told, or behind a pooler, which shares sessions, each transaction. Whoever stands still in a transaction, as a
 /// frozen machine does, is put out of it before those who wait for its locks give up. Every statement that is asked often finds its
-/// rows by a key, but a plan that is made while a table is empty would read it whole, and is kept while it grows.
-const SESSION: [(&str, &str); 5] = [
+/// rows by a key, but a plan that is made while a table is empty would read it whole, and is kept while it grows. What reads a table whole
+/// all the same, as a list of ten desks, looks so dear then that PostgreSQL compiles it each time, which takes 50 ms.
+const SESSION: [(&str, &str); 6] = [
     ("statement_timeout", "5000"),
     ("idle_in_transaction_session_timeout", "2500"),
     ("lock_timeout", "4000"),
     ("synchronous_commit", "on"),
     ("enable_seqscan", "off"),
+    ("jit", "off"),
 ];
+const BEGIN: &str = "begin";
 const BEGIN_SHARED: &str = "begin; set local statement_timeout = 5000; \
      set local idle_in_transaction_session_timeout = 2500; set local lock_timeout = 4000; set local synchronous_commit = on; \
-     set local enable_seqscan = off";
+     set local enable_seqscan = off; set local jit = off";
 
 const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 const SNAPSHOT_SHARED: &str = "begin isolation level repeatable read read only; set local statement_timeout = 5000; \
-     set local idle_in_transaction_session_timeout = 2500; set local enable_seqscan = off";
+     set local idle_in_transaction_session_timeout = 2500; set local enable_seqscan = off; set local jit = off";
 
 /// A PostgreSQL server, or a pooler in front of one.
 pub(super) struct Server {
     options: PgConnectOptions,
     connections: u32,
-    pool: RwLock<PgPool>,
+    pool: RwLock<Pool<PgConnection>>,
     /// Whether the sessions are shared with others between two transactions.
     pub(super) shared: bool,
     /// Rung when events were committed from here.
@@ -74,16 +78,13 @@ impl Server {
         } else {
             options.options(SESSION)
         };
-        let first = PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(START)
-            .connect_with(options.clone())
-            .await?;
+        let pool = Pool::new(options.clone(), settings.connections);
+        let mut first = pool.take(START).await?;
         if !shared {
-            commits_are_durable(&first).await?;
+            commits_are_durable(&mut first).await?;
         }
-        first.close().await;
-        let pool = RwLock::new(pool(&options, settings.connections));
+        first.done();
+        let pool = RwLock::new(pool);
         Ok(Arc::new(Self {
             options,
             connections: settings.connections,
@@ -96,35 +97,31 @@ impl Server {
         }))
     }
 
-    pub(super) fn pool(&self) -> PgPool {
+    pub(super) fn pool(&self) -> Pool<PgConnection> {
         self.pool
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    pub(super) async fn begin(
-        self: &Arc<Self>,
-    ) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let pool = self.pool();
-        if self.shared {
-            self.ask(pool.begin_with(BEGIN_SHARED)).await
-        } else {
-            self.ask(pool.begin()).await
-        }
+    /// A connection for statements outside a transaction.
+    pub(super) async fn take(&self) -> Result<Lent<PgConnection>, sqlx::Error> {
+        self.pool().take(WAIT).await
+    }
+
+    pub(super) async fn begin(self: &Arc<Self>) -> Result<Lent<PgConnection>, StoreError> {
+        let begin = if self.shared { BEGIN_SHARED } else { BEGIN };
+        self.ask(self.pool().begin(begin, WAIT)).await
     }
 
     /// A transaction that only reads and sees one state throughout.
-    pub(super) async fn snapshot(
-        self: &Arc<Self>,
-    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+    pub(super) async fn snapshot(self: &Arc<Self>) -> Result<Lent<PgConnection>, StoreError> {
         let begin = if self.shared {
             SNAPSHOT_SHARED
         } else {
             SNAPSHOT
         };
-        let pool = self.pool();
-        self.ask(pool.begin_with(begin)).await
+        self.ask(self.pool().begin(begin, WAIT)).await
     }
 
     /// Waits for the server, as long as it is there.
@@ -172,7 +169,7 @@ impl Server {
         }
         self.probing.store(false, Ordering::Release);
         if *self.away.borrow() {
-            let fresh = pool(&self.options, self.connections);
+            let fresh = Pool::new(self.options.clone(), self.connections);
             let old = std::mem::replace(
                 &mut *self.pool.write().unwrap_or_else(PoisonError::into_inner),
                 fresh,
@@ -210,17 +207,10 @@ impl Server {
     }
 }
 
-fn pool(options: &PgConnectOptions, connections: u32) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(WAIT)
-        .connect_lazy_with(options.clone())
-}
-
 /// What is acknowledged is on disk. We ask for it at the start of each session; somebody in between may have dropped the wish.
-async fn commits_are_durable(pool: &PgPool) -> Result<(), StoreError> {
+async fn commits_are_durable(connection: &mut PgConnection) -> Result<(), StoreError> {
     let row = sqlx::raw_sql("show synchronous_commit")
-        .fetch_one(pool)
+        .fetch_one(connection)
         .await?;
     let value: String = row.try_get(0)?;
     if value == "off" {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use sqlx::{Postgres, Row as _, Transaction};
+use sqlx::{PgConnection, Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::StoreError;
 use super::bulk::{Column, Insert, Owned, Pending, columns};
 use super::dialect::{Row, Sql, Value, array, bound, json};
 use super::file::File;
-use super::pen::Sheet;
+use super::pool::Lent;
 use super::server::Server;
 
 /// A statement with values that are given away.
@@ -39,8 +39,8 @@ pub(super) struct Tx {
 
 /// A transaction of either database.
 pub(super) enum Link {
-    Sqlite(Sheet, Arc<File>),
-    Postgres(Transaction<'static, Postgres>, Arc<Server>),
+    Sqlite(Lent<SqliteConnection>, Arc<File>),
+    Postgres(Lent<PgConnection>, Arc<Server>),
 }
 
 impl Tx {
@@ -158,7 +158,7 @@ impl Tx {
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
         match self.link {
             Link::Sqlite(tx, file) => file.ask(tx.roll_back()).await,
-            Link::Postgres(tx, server) => server.ask(tx.rollback()).await,
+            Link::Postgres(tx, server) => server.ask(tx.roll_back()).await,
         }
     }
 

@@ -112,11 +112,13 @@ async fn migrate_to(stage: &Stage, version: i64) {
     match &stage.store.inner.database {
         Database::Sqlite(file) => {
             let old = up_to(&sqlx::migrate!("migrations/sqlite"));
-            old.run(&file.mover).await.unwrap();
+            let mut apart = file.mover.apart().await.unwrap();
+            old.run_direct(None, &mut apart, false).await.unwrap();
         }
         Database::Postgres(server) => {
             let old = up_to(&sqlx::migrate!("migrations/postgres"));
-            old.run(&server.pool()).await.unwrap();
+            let mut apart = server.pool().apart().await.unwrap();
+            old.run_direct(None, &mut apart, false).await.unwrap();
         }
     }
 }

@@ -226,7 +226,7 @@ async fn a_replica_that_was_stopped_neither_sends_nor_records_when_it_goes_on() 
 async fn round() {
     let mut world = World::start().await;
     let spot = Spot::At(b"insert into attempts");
-    let holding = Plan::up(spot, Deed::HoldAnswerOf(b"COMMIT"));
+    let holding = Plan::up(spot, Deed::HoldAnswerOf(b"commit\0"));
     let claims = world.resting(Plan::PASS).await;
     let before = world.resting(Plan::PASS).await;
     let after = world.resting(holding).await;

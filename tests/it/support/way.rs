@@ -144,7 +144,7 @@ async fn pass(
             shared.lost.send_modify(|lost| *lost += 1);
             return Ok(());
         }
-        let commits = up && piece[..count].windows(6).any(|word| word == b"COMMIT");
+        let commits = up && piece[..count].windows(7).any(|word| word == b"commit\0");
         if commits {
             let take = |left: usize| left.checked_sub(1);
             if shared
