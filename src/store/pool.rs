@@ -321,6 +321,7 @@ impl<C: Tell> Lent<C> {
         }
         self.live.connection = self.shared.connect().await?;
         self.live.made = Instant::now();
+        self.live.planned = self.live.made;
         self.fresh = true;
         Ok(())
     }
