@@ -6,9 +6,9 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use sqlx::Row as _;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{PgPool, Row as _, SqlitePool};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -155,19 +155,22 @@ impl Database {
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
+        // Through the driver's own pool: it locks for as long as a connection lives, and only from there lets any thread go on with it.
         let migrated = match self {
             Self::Sqlite(file) => {
-                let mut apart = file.mover.apart().await?;
-                let all = sqlx::migrate!("migrations/sqlite");
-                all.run_direct(None, &mut apart, false).await
+                let pool = SqlitePool::connect_with(file.mover.options()).await?;
+                let migrated = sqlx::migrate!("migrations/sqlite").run(&pool).await;
+                pool.close().await;
+                migrated
             }
             Self::Postgres(server) if server.shared => {
                 return migrate_shared(self, &sqlx::migrate!("migrations/postgres")).await;
             }
             Self::Postgres(server) => {
-                let mut apart = server.pool().apart().await?;
-                let all = sqlx::migrate!("migrations/postgres");
-                all.run_direct(None, &mut apart, false).await
+                let pool = PgPool::connect_with(server.pool().options()).await?;
+                let migrated = sqlx::migrate!("migrations/postgres").run(&pool).await;
+                pool.close().await;
+                migrated
             }
         };
         migrated.map_err(|error| StoreError::Migration(error.to_string()))

@@ -2,7 +2,7 @@
 //!
 //! The crate keeps a hundred patterns at most, looks each up by its text under a lock, and tries the patterns of all countries that
 //! share a calling code twice for one number: more work than everything else that a trigger needs. Here each pattern is compiled when
-//! the first number needs it, because those of all countries behind +1 take 20 ms together, in which no trigger is answered. What comes
+//! the first number needs it, because those of all countries behind +1 take 10 ms together, in which no trigger is answered. What comes
 //! out is what the crate says; a test compares the two. Numbers with something before them that is no part of them are left to the crate.
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::migrate::Migrator;
+use sqlx::{PgPool, SqlitePool};
 
 use super::stage::{Engine, NOW, Stage, TABLES};
 use crate::domain::desk::DeskSettings;
@@ -112,13 +113,13 @@ async fn migrate_to(stage: &Stage, version: i64) {
     match &stage.store.inner.database {
         Database::Sqlite(file) => {
             let old = up_to(&sqlx::migrate!("migrations/sqlite"));
-            let mut apart = file.mover.apart().await.unwrap();
-            old.run_direct(None, &mut apart, false).await.unwrap();
+            let pool = SqlitePool::connect_with(file.mover.options()).await;
+            old.run(&pool.unwrap()).await.unwrap();
         }
         Database::Postgres(server) => {
             let old = up_to(&sqlx::migrate!("migrations/postgres"));
-            let mut apart = server.pool().apart().await.unwrap();
-            old.run_direct(None, &mut apart, false).await.unwrap();
+            let pool = PgPool::connect_with(server.pool().options()).await;
+            old.run(&pool.unwrap()).await.unwrap();
         }
     }
 }

@@ -1,19 +1,22 @@
-//! Sessions that end while nobody looks.
+//! Sessions that end while nobody looks. A file has none that anybody else could end.
 
 use std::sync::Arc;
 
-use super::stage::{Stage, parallel};
+use super::stage::{Engine, Stage, migrated, parallel};
 use crate::store::Store as _;
 use crate::store::dialect::{Database, Sql};
 
-stories!(migrated: a_session_that_the_server_ended_is_replaced_unseen);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_the_server_ended_is_replaced_unseen() {
+    migrated(Engine::Postgres, replaced_unseen).await;
+}
 
-async fn a_session_that_the_server_ended_is_replaced_unseen(stage: Arc<Stage>) {
+async fn replaced_unseen(stage: Arc<Stage>) {
     const END: Sql = Sql::both(
         "select pg_terminate_backend(pid) as ended from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
     );
     let Database::Postgres(server) = &stage.store.inner.database else {
-        return;
+        unreachable!("it was opened on PostgreSQL");
     };
     for _ in 0..3 {
         let before = Arc::clone(&stage);
