@@ -11,6 +11,7 @@ use super::StoreError;
 use super::bulk::{Insert, Owned, four, insert, owned, rows};
 use super::dialect::{Row, Sql, Value};
 use super::sql::Inner;
+use super::sums::Alike;
 use super::tx::Tx;
 use crate::domain::event::EventKind;
 use crate::domain::rating::Grade;
@@ -65,10 +66,10 @@ pub(super) const COLUMNS: [&str; NUMBERS] = [
     "t21",
 ];
 
-/// What a request has of every dimension, its time, and the grade of its first answer. Agents of old ones are forgotten.
+/// What a request has of every dimension, and the grade of its first answer. Agents of old ones are forgotten.
 macro_rules! place_columns {
     () => {
-        "requests.id, requests.created_at, requests.channel, requests.team, requests.queue, requests.touchpoint, requests.phase, \
+        "requests.channel, requests.team, requests.queue, requests.touchpoint, requests.phase, \
          requests.language, case when requests.created_at < (select d.agents_until from desks d where d.id = requests.desk_id) then '' \
          when requests.agent_id <> '' then requests.agent_id else requests.agent_name end as agent, \
          requests.topic, requests.wording, case when g.first_grade <> '' then g.first_grade else coalesce(g.grade, '') end as grade"
@@ -86,21 +87,6 @@ macro_rules! since {
 
 pub(super) use since;
 
-macro_rules! places {
-    ($from:literal, $more:literal) => {
-        concat!(
-            "select ",
-            place_columns!(),
-            " from ",
-            $from,
-            "requests left join ratings g on g.desk_id = requests.desk_id and g.request_id = requests.id \
-             where requests.desk_id = $1 and requests.created_at > ",
-            since!(),
-            $more
-        )
-    };
-}
-
 /// Sums of conversations before these instants know no agents.
 macro_rules! borders {
     ($lock:literal) => {
@@ -117,17 +103,6 @@ macro_rules! borders {
 const BORDERS: Sql = borders!("");
 /// Nobody moves them until the commit: what is about to be added would go to a sum that was taken apart.
 const KEEP: Sql = borders!(" for share");
-const PLACES: Sql = Sql::each(
-    places!(
-        "",
-        " and requests.id in (select unhex(value) from json_each($2))"
-    ),
-    // For the range see `bulk`.
-    places!(
-        "unnest($2::uuid[]) with ordinality u (id, n) cross join ",
-        " and requests.id = u.id and u.n between 1 and 1000000"
-    ),
-);
 pub(super) const ADD: Insert = insert!(
     "rollups (desk_id, level, at, channel, team, queue, touchpoint, phase, language, agent, topic, \
      wording, reason, scheduled, suppressed, sent, delivered, reached, answered, expired, cancelled, failed, \
@@ -167,7 +142,6 @@ pub(super) const ADD: Insert = insert!(
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("rollup.borders", BORDERS),
     ("rollup.keep", KEEP),
-    ("rollup.places", PLACES),
     ("rollup.add", ADD.one()),
     ("rollup.add_many", ADD.many()),
 ];
@@ -228,32 +202,15 @@ type Key = (Uuid, i64, i64, Place, String);
 
 /// What events add to the sums, as the desks' borders were.
 pub(super) struct Rolled {
-    borders: BTreeMap<Uuid, i64>,
-    rows: Vec<Vec<Owned>>,
+    pub(super) borders: BTreeMap<Uuid, i64>,
+    pub(super) rows: Vec<Vec<Owned>>,
 }
 
 impl Inner {
-    /// Adds up what these events add. Their rows have `desk_id`, `request_id` and what [`delta`] reads.
-    pub(super) async fn roll_up(&self, events: &[Row]) -> Result<Rolled, StoreError> {
-        let mut requests: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
-        for event in events {
-            let of_desk = requests.entry(event.id("desk_id")?).or_default();
-            of_desk.push(event.id("request_id")?);
-        }
-        let desks: Vec<Uuid> = requests.keys().copied().collect();
-        // Before the places: whoever moves a border afterwards is seen when the sums are written.
-        let borders = borders(&self.database.rows(BORDERS, &[Value::Ids(&desks)]).await?)?;
-        let mut spots: BTreeMap<(Uuid, Uuid), Spot> = BTreeMap::new();
-        for (desk, mut ids) in requests {
-            ids.sort_unstable();
-            ids.dedup();
-            let values = [Value::Id(desk), Value::Ids(&ids)];
-            for row in &self.database.rows(PLACES, &values).await? {
-                spots.insert((desk, row.id("id")?), spot(row)?);
-            }
-        }
-        let rows = rows_of(&spots, events)?;
-        Ok(Rolled { borders, rows })
+    /// Up to when the sums of these desks know no agents. To be asked before the events are read: whoever moves a border afterwards is
+    /// seen when the sums are written.
+    pub(super) async fn borders(&self, desks: &[Uuid]) -> Result<BTreeMap<Uuid, i64>, StoreError> {
+        borders(&self.database.rows(BORDERS, &[Value::Ids(desks)]).await?)
     }
 }
 
@@ -275,24 +232,22 @@ fn borders(rows: &[Row]) -> Result<BTreeMap<Uuid, i64>, StoreError> {
 }
 
 /// Rows of what events add, in one order, so that two folders lock the sums in the same order and cannot deadlock.
-fn rows_of(
-    spots: &BTreeMap<(Uuid, Uuid), Spot>,
-    events: &[Row],
-) -> Result<Vec<Vec<Owned>>, StoreError> {
+pub(super) fn rows_of(events: &[Alike]) -> Result<Vec<Vec<Owned>>, StoreError> {
     // Much of what is folded together differs in nothing that a level knows; it is added up before the levels are gone through.
-    let mut alike: BTreeMap<(Uuid, i64, &Place, String), Counts> = BTreeMap::new();
-    for event in events {
-        let desk = event.id("desk_id")?;
-        // An event about nobody's request, such as a wish that was brought in by hand, belongs to no group.
-        let Some(spot) = spots.get(&(desk, event.id("request_id")?)) else {
+    let mut alike: BTreeMap<(Uuid, i64, Place, String), Counts> = BTreeMap::new();
+    for Alike { desk, row } in events {
+        // Events about nobody's request, such as a wish that was brought in by hand, belong to no group.
+        if row.int("created_at")? < 0 {
             continue;
-        };
-        let (reason, counts) = delta(event, spot.grade)?;
+        }
+        let spot = spot(row)?;
+        let (reason, counts) = delta(row, spot.grade)?;
         if counts.is_empty() {
             continue;
         }
         let finest = spot.created_at - spot.created_at.rem_euclid(SLOT_MS);
-        let key = (desk, finest, &spot.place, reason);
+        let key = (*desk, finest, spot.place, reason);
+        let counts = counts.repeated(row.int("n")?);
         alike.entry(key).or_default().add(&counts);
     }
     let mut sums: BTreeMap<Key, Counts> = BTreeMap::new();

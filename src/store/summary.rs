@@ -145,7 +145,7 @@ const FIRST: Sql = Sql::both(
 macro_rules! pending {
     ($database:ident) => {
         concat!(
-            "select e.kind, e.entered, e.reason, e.score, e.bucket, e.elapsed_ms, ",
+            "select e.kind, e.entered, e.reason, e.score, e.bucket, e.elapsed_ms, requests.created_at, ",
             place_columns!(),
             " from ",
             unfolded!($database),

@@ -153,6 +153,20 @@ impl Counts {
         };
     }
 
+    /// As many times the same.
+    #[must_use]
+    pub fn repeated(mut self, n: i64) -> Self {
+        let numbers = self.numbers().map(|number| number * n);
+        let mut reasons = std::mem::take(&mut self.reasons);
+        for count in reasons.values_mut() {
+            *count *= n;
+        }
+        Self {
+            reasons,
+            ..Self::from_numbers(&numbers)
+        }
+    }
+
     /// Whether nothing is counted here.
     pub fn is_empty(&self) -> bool {
         self.numbers().iter().all(|number| *number == 0) && self.reasons.values().all(|n| *n == 0)
