@@ -302,7 +302,7 @@ fn spawn_background(
         .filter(|duty| journey.is_needed(*duty))
     {
         let (journey, token) = (journey.clone(), stop.clone());
-        tasks.spawn(async move { journey.run_duty(duty, token).await });
+        tasks.spawn(async move { journey.start_duty(duty, token).await });
     }
 }
 

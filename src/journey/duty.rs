@@ -46,6 +46,9 @@ const SOON: Duration = Duration::from_millis(20);
 const GIVES_WAY: u32 = 2;
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// What nobody waits for begins so long after a start.
+const REST: Duration = Duration::from_mins(1);
+
 /// What the metric shows of an invariant that could not be asked.
 const UNANSWERED: i64 = -1;
 
@@ -116,6 +119,19 @@ impl Duty {
         }
     }
 
+    /// How long after a start its first round comes. A start is when there is most to do and nothing is in memory yet, and what reads many
+    /// rows takes seconds where there are a million.
+    fn rests(self) -> Duration {
+        if matches!(
+            self,
+            Self::Audit | Self::Retain | Self::Prune | Self::Reseal
+        ) {
+            REST
+        } else {
+            Duration::ZERO
+        }
+    }
+
     /// Whether there is work as soon as events are committed.
     const fn is_rung_for(self) -> bool {
         matches!(self, Self::Webhooks | Self::Streams)
@@ -133,6 +149,14 @@ impl Journey {
         let lease = i64::try_from(duty.lease().as_millis()).unwrap_or(i64::MAX);
         let (name, owner) = (duty.name(), &self.replica);
         self.store.hold_duty(name, owner, lease).await
+    }
+
+    /// Does a duty from some time after a start on, until `stop`.
+    pub async fn start_duty(&self, duty: Duty, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(duty.rests()) => self.run_duty(duty, stop.clone()).await,
+        }
     }
 
     /// Does a duty again and again while it is ours, until `stop`.
@@ -234,5 +258,12 @@ mod tests {
         for duty in [Duty::Sweep, Duty::Settle, Duty::Reconcile, Duty::Tidy] {
             assert!(duty.again() <= AGAIN, "{duty:?}");
         }
+    }
+
+    #[test]
+    fn a_start_waits_for_nothing_that_reads_many_rows() {
+        let resting = Duty::ALL.into_iter().filter(|duty| !duty.rests().is_zero());
+        let names: Vec<&str> = resting.map(Duty::name).collect();
+        assert_eq!(names, ["audit", "retain", "prune", "reseal"]);
     }
 }
