@@ -7,9 +7,10 @@ use super::bulk::{Insert, four, insert, owned, rows};
 use super::dialect::{Sql, Value};
 use super::lock::Held;
 use super::past;
+use super::prepared::Prepared;
 use super::sql::Inner;
 use super::tx::Tx;
-use super::{Accepted, Carriage, NewRequest, Pair, StoreError};
+use super::{Accepted, Carriage, StoreError};
 use crate::domain::delivery::AttemptState;
 use crate::domain::id::{DeskId, RequestId};
 use crate::domain::policy::{Known, Past, Who, decide};
@@ -56,10 +57,10 @@ impl Inner {
     pub(super) async fn accept_fresh(
         &self,
         tx: &mut Tx,
-        news: &[&NewRequest],
+        news: &[&Prepared],
     ) -> Result<Vec<Option<Accepted>>, StoreError> {
-        let alone = self.decided_alone(news);
-        let news: Vec<&NewRequest> = news
+        let alone = decided_alone(news);
+        let news: Vec<&Prepared> = news
             .iter()
             .zip(&alone)
             .filter(|(_, alone)| !**alone)
@@ -69,7 +70,8 @@ impl Inner {
         let asks = self.asks_of_all(tx, &news).await?;
         let mut born = Vec::with_capacity(news.len());
         let mut rows = Vec::with_capacity(news.len());
-        for ((new, opted_out), asks) in news.iter().zip(opted_out).zip(asks) {
+        for ((prepared, opted_out), asks) in news.iter().zip(opted_out).zip(asks) {
+            let new = &prepared.new;
             let known = Known {
                 opted_out,
                 asks,
@@ -77,12 +79,7 @@ impl Inner {
             };
             let decision = decide(&new.rules, &new.given, &known, new.due_at);
             let held = Self::born(new, decision.reason());
-            rows.push(self.row(
-                new,
-                &held,
-                &self.pair_key_of(new),
-                &self.idempotency_key(new),
-            )?);
+            rows.push(Self::row(prepared, &held)?);
             born.push(held);
         }
         let inserted: HashSet<uuid::Uuid> = tx
@@ -93,10 +90,11 @@ impl Inner {
         let mut accepted = Vec::with_capacity(alone.len());
         let mut born = news.into_iter().zip(born);
         for alone in alone {
-            let Some((new, held)) = (if alone { None } else { born.next() }) else {
+            let Some((prepared, held)) = (if alone { None } else { born.next() }) else {
                 accepted.push(None);
                 continue;
             };
+            let new = &prepared.new;
             if inserted.contains(&new.id.uuid()) {
                 let (kind, entered) = beginning(held.request.state);
                 self.emit(tx, &held.request, kind, entered, new.now);
@@ -108,69 +106,45 @@ impl Inner {
         Ok(accepted)
     }
 
-    /// Which triggers of a batch are left for one by one: those about a contact of whom an earlier one of the batch is, if their
-    /// rules look at other asks, so that both cannot pass a cap; and those whose desk counts the asks of the day.
-    fn decided_alone(&self, news: &[&NewRequest]) -> Vec<bool> {
-        let mut seen = HashSet::new();
-        news.iter()
-            .map(|new| {
-                if new.rules.daily_cap > 0 {
-                    return true;
-                }
-                if !new.rules.need_asks() {
-                    return false;
-                }
-                let who = self.who(new.desk, &new.contact);
-                let keys = [Some(who.address), who.person];
-                let keys = keys.into_iter().flatten();
-                // Each is noted, also when another is known already.
-                keys.filter(|key| !seen.insert(*key)).count() > 0
-            })
-            .collect()
-    }
-
     /// The other asks of each trigger's contact, as far as its rules look at them.
     async fn asks_of_all(
         &self,
         tx: &mut Tx,
-        news: &[&NewRequest],
+        news: &[&Prepared],
     ) -> Result<Vec<Vec<Past>>, StoreError> {
         let who: Vec<Option<Who>> = news
             .iter()
-            .map(|new| {
-                let needed = new.rules.need_asks();
-                needed.then(|| self.who(new.desk, &new.contact))
+            .map(|prepared| {
+                let needed = prepared.new.rules.need_asks();
+                needed.then(|| prepared.who())
             })
             .collect();
         let keys: Vec<Who> = who.iter().flatten().copied().collect();
-        let reach = |new: &&NewRequest| new.due_at.plus_millis(-new.rules.reach_ms());
+        let reach = |prepared: &&Prepared| {
+            let new = &prepared.new;
+            new.due_at.plus_millis(-new.rules.reach_ms())
+        };
         let since = news.iter().map(reach).min().unwrap_or_default();
         let asks = self.asks(tx, &keys, since).await?;
         Ok(news
             .iter()
             .zip(who)
-            .map(|(new, who)| who.map_or_else(Vec::new, |who| past::of(&asks, who, new.id)))
+            .map(|(prepared, who)| {
+                who.map_or_else(Vec::new, |who| past::of(&asks, who, prepared.new.id))
+            })
             .collect())
-    }
-
-    fn pair_key_of(&self, new: &NewRequest) -> [u8; 16] {
-        let pair = Pair {
-            channel: new.channel.clone(),
-            ours: new.sender.clone(),
-            theirs: new.contact.address.clone(),
-        };
-        self.pair_key(&pair, new.reply_names_request.then_some(new.desk))
     }
 
     pub(super) async fn accept(
         &self,
         tx: &mut Tx,
-        new: &NewRequest,
+        prepared: &Prepared,
     ) -> Result<Accepted, StoreError> {
+        let new = &prepared.new;
         let desk = Value::Id(new.desk.uuid());
-        let key = self.idempotency_key(new);
+        let key = &prepared.idempotency_key;
         if !key.is_empty() {
-            let values = [desk, Value::Bytes(&key)];
+            let values = [desk, Value::Bytes(key)];
             if let Some(row) = tx.row(BY_KEY, &values).await? {
                 let same = row.bytes("fingerprint")? == new.fingerprint;
                 let id = RequestId::from_uuid(row.id("id")?);
@@ -202,9 +176,9 @@ impl Inner {
             }
         }
 
-        let pair_key = self.pair_key_of(new);
         let mut answered = None;
-        if let Some(row) = tx.row(BY_PAIR, &[Value::Bytes(&pair_key)]).await? {
+        let pair = [Value::Bytes(&prepared.pair_key)];
+        if let Some(row) = tx.row(BY_PAIR, &pair).await? {
             if row.text("state")? == State::Answered.as_str() {
                 // Only waits for a correction or a comment; a new ask goes first.
                 answered = Some((
@@ -219,7 +193,7 @@ impl Inner {
             .opted_out(tx, (new.desk, &new.channel), &new.contact)
             .await?;
 
-        let who = self.who(new.desk, &new.contact);
+        let who = prepared.who();
         known.asks = self
             .asks_of(tx, &new.rules, who, new.id, new.due_at, None)
             .await?;
@@ -242,7 +216,7 @@ impl Inner {
                 .await?;
         }
         let held = Self::born(new, reason);
-        self.insert(tx, new, &held, &pair_key, &key).await?;
+        Self::insert(tx, prepared, &held).await?;
         if let Carriage::Call { attempt, provider } = &new.carriage {
             let values = [
                 desk,
@@ -278,25 +252,8 @@ impl Inner {
         Ok(Accepted::Replayed(Box::new(held.request)))
     }
 
-    /// A keyed hash, because desks put ticket numbers and names into their keys.
-    fn idempotency_key(&self, new: &NewRequest) -> Vec<u8> {
-        if new.idempotency_key.is_empty() {
-            return Vec::new();
-        }
-        self.keys
-            .lookup(&[b"idempotency", new.idempotency_key.as_bytes()])
-            .to_vec()
-    }
-
-    async fn insert(
-        &self,
-        tx: &mut Tx,
-        new: &NewRequest,
-        held: &Held,
-        pair_key: &[u8],
-        key: &[u8],
-    ) -> Result<(), StoreError> {
-        let row = self.row(new, held, pair_key, key)?;
+    async fn insert(tx: &mut Tx, prepared: &Prepared, held: &Held) -> Result<(), StoreError> {
+        let row = Self::row(prepared, held)?;
         let inserted = tx.insert_new(born::INSERT, vec![row]).await?;
         // Somebody else was faster since we looked: look again.
         if inserted.is_empty() {
@@ -305,4 +262,25 @@ impl Inner {
             Ok(())
         }
     }
+}
+
+/// Which triggers of a batch are left for one by one: those about a contact of whom an earlier one of the batch is, if their
+/// rules look at other asks, so that both cannot pass a cap; and those whose desk counts the asks of the day.
+fn decided_alone(news: &[&Prepared]) -> Vec<bool> {
+    let mut seen = HashSet::new();
+    news.iter()
+        .map(|prepared| {
+            if prepared.new.rules.daily_cap > 0 {
+                return true;
+            }
+            if !prepared.new.rules.need_asks() {
+                return false;
+            }
+            let who = prepared.who();
+            let keys = [Some(who.address), who.person];
+            let keys = keys.into_iter().flatten();
+            // Each is noted, also when another is known already.
+            keys.filter(|key| !seen.insert(*key)).count() > 0
+        })
+        .collect()
 }

@@ -6,8 +6,9 @@ use super::bulk::{Insert, Owned, four, insert, owned, rows};
 use super::dialect::Sql;
 use super::dialect::Value;
 use super::lock::Held;
+use super::prepared::Prepared;
 use super::record::free_slot;
-use super::row::{agent_kind_word, phase_word, place, reason_word};
+use super::row::{agent_kind_word, phase_word, reason_word};
 use super::sql::Inner;
 use super::{Carriage, NewRequest, StoreError};
 use crate::domain::delivery::DeliveryState;
@@ -89,38 +90,15 @@ impl Inner {
     }
 
     /// The row of a new request.
-    pub(super) fn row(
-        &self,
-        new: &NewRequest,
-        held: &Held,
-        pair_key: &[u8],
-        key: &[u8],
-    ) -> Result<Vec<Owned>, StoreError> {
+    pub(super) fn row(prepared: &Prepared, held: &Held) -> Result<Vec<Owned>, StoreError> {
+        let new = &prepared.new;
         let request = &held.request;
         let about = &request.attribution;
-        let plain = serde_json::to_vec(&request.contact)
-            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let sealed = self.keys.seal(
-            self.entropy.as_ref(),
-            &place("requests.contact", request.desk, request.id.uuid()),
-            &plain,
-        );
-        let address_hash = self.address_hash(request.contact.known_at());
-        let contact_hash = if request.contact.id.is_empty() {
-            address_hash
-        } else {
-            self.keys
-                .lookup(&[b"contact", request.contact.id.as_bytes()])
-        };
+        let contact_hash = prepared.person_hash.unwrap_or(prepared.address_hash);
         // A duplicate does not stand for the resolution: the first one does.
         let slot = match request.reason {
             Some(Suppression::Duplicate) => free_slot(request.id),
             _ => request.resolution.clone(),
-        };
-        let mail = match &request.mail {
-            Some(mail) => serde_json::to_string(mail)
-                .map_err(|error| StoreError::Corrupt(error.to_string()))?,
-            None => String::new(),
         };
         let context = if request.context == Context::default() {
             String::new()
@@ -128,24 +106,22 @@ impl Inner {
             serde_json::to_string(&request.context)
                 .map_err(|error| StoreError::Corrupt(error.to_string()))?
         };
-        let mail = self.seal_text("requests.mail", request.desk, request.id.uuid(), &mail);
-        let metadata = self.sealed_metadata(request);
         let int = Value::Int;
         Ok(owned(&[
             Value::Id(request.desk.uuid()),
             Value::Id(request.id.uuid()),
             Value::Text(request.channel.as_str()),
             Value::Text(&request.sender),
-            Value::Bytes(pair_key),
+            Value::Bytes(&prepared.pair_key),
             int(i64::from(held.listening)),
             int(held.listen_until.as_millis()),
-            Value::Bytes(&address_hash),
+            Value::Bytes(&prepared.address_hash),
             Value::Bytes(&contact_hash),
-            Value::Bytes(&sealed),
+            Value::Bytes(&prepared.contact),
             Value::Text(&request.conversation),
             Value::Text(&request.resolution),
             Value::Text(&slot),
-            Value::Bytes(key),
+            Value::Bytes(&prepared.idempotency_key),
             Value::Bytes(&new.fingerprint),
             Value::Text(&about.agent.id),
             Value::Text(&about.agent.name),
@@ -158,8 +134,8 @@ impl Inner {
             Value::Text(&about.language),
             Value::Text(&about.timezone),
             int(i64::from(about.switches)),
-            Value::Text(&mail),
-            Value::Text(&metadata),
+            Value::Text(&prepared.mail),
+            Value::Text(&prepared.metadata),
             Value::Text(request.state.as_str()),
             Value::Text(reason_word(request.reason)),
             int(request.history.created_at.as_millis()),

@@ -59,6 +59,7 @@ mod people;
 mod permission;
 mod placed;
 mod pool;
+mod prepared;
 mod read;
 mod ready;
 mod record;

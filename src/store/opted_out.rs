@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::dialect::{Sql, Value};
+use super::prepared::Prepared;
 use super::sql::Inner;
 use super::tx::Tx;
 use super::{NewRequest, StoreError};
@@ -38,16 +39,10 @@ impl Inner {
     pub(super) async fn opted_out_of(
         &self,
         tx: &mut Tx,
-        news: &[&NewRequest],
+        news: &[&Prepared],
     ) -> Result<Vec<bool>, StoreError> {
-        let hashes: Vec<[u8; 16]> = news
-            .iter()
-            .map(|new| self.address_hash(new.contact.known_at()))
-            .collect();
-        let persons: Vec<Option<[u8; 32]>> = news
-            .iter()
-            .map(|new| self.person_key(new.desk, &new.contact))
-            .collect();
+        let hashes: Vec<[u8; 16]> = news.iter().map(|new| new.address_hash).collect();
+        let persons: Vec<Option<[u8; 32]>> = news.iter().map(|new| new.wisher()).collect();
         let keys: Vec<[u8; 32]> = persons.iter().flatten().copied().collect();
         let values = [Value::Set(&hashes), Value::Keys(&keys)];
         let mut listed = HashSet::new();
@@ -71,7 +66,8 @@ impl Inner {
             .iter()
             .zip(&hashes)
             .zip(&persons)
-            .map(|((new, hash), person)| {
+            .map(|((prepared, hash), person)| {
+                let new = &prepared.new;
                 let own = |hash: &[u8]| on_list(hash, new.desk.uuid(), new);
                 !listed.is_empty()
                     && (own(hash)

@@ -113,10 +113,7 @@ impl Inner {
         let address_hash = self.address_hash(contact.known_at());
         Who {
             address: key(desk.uuid(), &address_hash),
-            person: (!contact.id.is_empty()).then(|| {
-                let hash = self.keys.lookup(&[b"contact", contact.id.as_bytes()]);
-                key(desk.uuid(), &hash)
-            }),
+            person: (!contact.id.is_empty()).then(|| key(desk.uuid(), &self.contact_hash(contact))),
         }
     }
 

@@ -9,7 +9,6 @@ use crate::domain::contact::{Address, AddressKind};
 use crate::domain::desk::DeskSettings;
 use crate::domain::id::DeskId;
 use crate::domain::rating::Rating;
-use crate::domain::request::Request;
 
 /// Who opted out and why, as it is sealed.
 #[derive(Serialize, Deserialize)]
@@ -32,12 +31,17 @@ impl Inner {
     }
 
     /// The desk's own JSON of a request. Nothing stays nothing.
-    pub(super) fn sealed_metadata(&self, request: &Request) -> String {
-        let text = request.metadata.to_string();
-        if request.metadata.is_null() {
+    pub(super) fn sealed_metadata(
+        &self,
+        desk: DeskId,
+        id: uuid::Uuid,
+        metadata: &serde_json::Value,
+    ) -> String {
+        let text = metadata.to_string();
+        if metadata.is_null() {
             return text;
         }
-        self.seal_text("requests.metadata", request.desk, request.id.uuid(), &text)
+        self.seal_text("requests.metadata", desk, id, &text)
     }
 
     pub(super) fn sealed_comment(&self, desk: DeskId, rating: &Rating) -> String {

@@ -186,7 +186,8 @@ impl Store for SqlStore {
     }
 
     async fn accept(&self, new: NewRequest) -> Result<Accepted, StoreError> {
-        expect!(self.write(Write::Accept(Box::new(new))).await, Written::Accepted(accepted) => accepted)
+        let prepared = self.inner.prepare(new)?;
+        expect!(self.write(Write::Accept(Box::new(prepared))).await, Written::Accepted(accepted) => accepted)
     }
 
     async fn request(

@@ -8,11 +8,12 @@
 
 use std::collections::BTreeSet;
 
+use super::StoreError;
 use super::dialect::{Sql, Value};
+use super::prepared::Prepared;
 use super::sql::Inner;
 use super::tx::{Link, Tx};
 use super::write::Write;
-use super::{NewRequest, StoreError};
 use crate::domain::contact::AddressKind;
 
 /// The statements that follow see what was committed until they begin, and so what whoever had a lock before has written. SQLite only
@@ -37,11 +38,11 @@ impl Inner {
         }
         let mut keys = BTreeSet::new();
         for write in writes {
-            if let Write::Accept(new) = write
-                && !new.dry_run
-                && new.rules.need_asks()
+            if let Write::Accept(prepared) = write
+                && !prepared.new.dry_run
+                && prepared.new.rules.need_asks()
             {
-                keys.extend(self.turns_of(new));
+                keys.extend(turns_of(prepared));
             }
         }
         if keys.is_empty() {
@@ -52,21 +53,21 @@ impl Inner {
         tx.rows(TAKE, &[Value::Words(&keys)]).await?;
         Ok(())
     }
+}
 
-    /// The numbers of a contact's locks: by the address, which nobody has in common with those who have none, and by the desk's id.
-    /// Two contacts that have one by chance wait for each other, which is all.
-    fn turns_of(&self, new: &NewRequest) -> impl Iterator<Item = i64> {
-        let who = self.who(new.desk, &new.contact);
-        let known = new.contact.known_at().kind() != AddressKind::None;
-        let keys = [known.then_some(who.address), who.person];
-        keys.into_iter().flatten().map(|key| {
-            let part = |from: usize| {
-                let mut part = [0; 8];
-                part.copy_from_slice(&key[from..from + 8]);
-                i64::from_be_bytes(part)
-            };
-            // The end of the desk's identifier is random, and the whole of a hash.
-            part(8) ^ part(16)
-        })
-    }
+/// The numbers of a contact's locks: by the address, which nobody has in common with those who have none, and by the desk's id.
+/// Two contacts that have one by chance wait for each other, which is all.
+fn turns_of(prepared: &Prepared) -> impl Iterator<Item = i64> {
+    let who = prepared.who();
+    let known = prepared.new.contact.known_at().kind() != AddressKind::None;
+    let keys = [known.then_some(who.address), who.person];
+    keys.into_iter().flatten().map(|key| {
+        let part = |from: usize| {
+            let mut part = [0; 8];
+            part.copy_from_slice(&key[from..from + 8]);
+            i64::from_be_bytes(part)
+        };
+        // The end of the desk's identifier is random, and the whole of a hash.
+        part(8) ^ part(16)
+    })
 }

@@ -4,7 +4,6 @@
 use async_trait::async_trait;
 
 use super::dialect::{Sql, Value};
-use super::past;
 use super::row::{self, request_columns};
 use super::sql::{Inner, SqlStore};
 use super::tx::Tx;
@@ -224,7 +223,12 @@ impl Inner {
     /// The key of a person under the desk's own id, if it gave one and the person is known.
     pub(super) fn person_hash(&self, contact: &Contact) -> Option<[u8; 16]> {
         let known = !contact.id.is_empty() && contact.known_at().kind() != AddressKind::None;
-        known.then(|| self.keys.lookup(&[b"contact", contact.id.as_bytes()]))
+        known.then(|| self.contact_hash(contact))
+    }
+
+    /// The key under which the desk's own id of a contact is found again.
+    pub(super) fn contact_hash(&self, contact: &Contact) -> [u8; 16] {
+        self.keys.lookup(&[b"contact", contact.id.as_bytes()])
     }
 
     /// Holds a contact's wish under the desk's id of the person too.
@@ -301,11 +305,5 @@ impl Inner {
             tx.execute(LIFT_AT_DESK, &[address, desk, at]).await?;
         }
         Ok(())
-    }
-
-    /// The key of a person at a desk in one piece, as batches ask for it.
-    pub(super) fn person_key(&self, desk: DeskId, contact: &Contact) -> Option<[u8; 32]> {
-        let hash = self.person_hash(contact)?;
-        Some(past::key(desk.uuid(), &hash))
     }
 }

@@ -1,10 +1,11 @@
 //! Writes that share a transaction, and how one is applied.
 
+use super::prepared::Prepared;
 use super::sql::Inner;
 use super::tx::Tx;
 use super::{
-    Accepted, Carriage, Dispatch, Find, NewReply, NewRequest, NewView, Permission, Replied, Report,
-    Settlement, StoreError, Tap,
+    Accepted, Carriage, Dispatch, Find, NewReply, NewView, Permission, Replied, Report, Settlement,
+    StoreError, Tap,
 };
 use crate::domain::delivery::Status;
 use crate::domain::request::Request;
@@ -14,7 +15,7 @@ use crate::domain::token::TokenHash;
 /// A write that shares its transaction with others.
 #[derive(Debug, Clone)]
 pub(super) enum Write {
-    Accept(Box<NewRequest>),
+    Accept(Box<Prepared>),
     Dispatch(Dispatch),
     Report(Report),
     Status {
@@ -54,14 +55,15 @@ impl Inner {
     ) -> Result<Vec<Written>, StoreError> {
         self.take_turns(tx, writes).await?;
         let mut all: Vec<Option<Written>> = vec![None; writes.len()];
-        let fresh: Vec<(usize, &NewRequest)> = writes
+        let fresh: Vec<(usize, &Prepared)> = writes
             .iter()
             .enumerate()
             .filter_map(|(at, write)| match write {
-                Write::Accept(new)
-                    if !new.dry_run && !matches!(new.carriage, Carriage::Call { .. }) =>
+                Write::Accept(prepared)
+                    if !prepared.new.dry_run
+                        && !matches!(prepared.new.carriage, Carriage::Call { .. }) =>
                 {
-                    Some((at, new.as_ref()))
+                    Some((at, prepared.as_ref()))
                 }
                 Write::Accept(_)
                 | Write::Dispatch(_)
@@ -75,7 +77,7 @@ impl Inner {
             })
             .collect();
         if !fresh.is_empty() {
-            let news: Vec<&NewRequest> = fresh.iter().map(|(_, new)| *new).collect();
+            let news: Vec<&Prepared> = fresh.iter().map(|(_, new)| *new).collect();
             for ((at, _), accepted) in fresh.iter().zip(self.accept_fresh(tx, &news).await?) {
                 all[*at] = accepted.map(Written::Accepted);
             }

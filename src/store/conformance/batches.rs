@@ -120,10 +120,10 @@ async fn a_batch_of_any_size_is_stored_whole(stage: Arc<Stage>) {
     let mut stored = 1;
     for size in [2, 3, 4, 5, 15, 16, 17, 63, 64, 65, 70] {
         let mut writes: Vec<Write> = (1..size)
-            .map(|_| Write::Accept(Box::new(stage.trigger())))
+            .map(|_| stage.accepting(stage.trigger()))
             .collect();
         // In the middle of them one that came before.
-        let again = Write::Accept(Box::new(Stage::again(&first)));
+        let again = stage.accepting(Stage::again(&first));
         writes.insert(writes.len() / 2, again);
         let written = together(&stage, &writes).await;
         let (mut new, mut replayed) = (0, 0);

@@ -98,7 +98,7 @@ async fn of_a_batch_about_one_contact_a_cap_lets_through_what_it_says(stage: Arc
             } else {
                 format!("c-{n}")
             };
-            Write::Accept(Box::new(to(&stage, n, &id, &rules)))
+            stage.accepting(to(&stage, n, &id, &rules))
         })
         .collect();
     let batch: Vec<&Write> = writes.iter().collect();

@@ -23,6 +23,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 use crate::domain::trigger::{Attribution, Context};
 use crate::store::dialect::{Row, Sql, Value};
+use crate::store::write::Write;
 use crate::store::{
     Accepted, Carriage, Ceilings, Claim, Dispatch, Find, KeyRing, NewReply, NewRequest, Pair,
     Permission, Report, Second, SqlStore, Store as _, StoreSettings,
@@ -424,6 +425,11 @@ impl Stage {
             contact: earlier.contact.clone(),
             ..self.trigger()
         }
+    }
+
+    /// The write that accepts it, for those who make the batch themselves.
+    pub(super) fn accepting(&self, new: NewRequest) -> Write {
+        Write::Accept(Box::new(self.store.inner.prepare(new).unwrap()))
     }
 
     /// Accepts what must be new.
