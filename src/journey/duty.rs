@@ -46,7 +46,7 @@ const SOON: Duration = Duration::from_millis(20);
 const GIVES_WAY: u32 = 2;
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// What nobody waits for begins so long after a start.
+/// What forgets, and what seals anew, begins so long after a start.
 const REST: Duration = Duration::from_mins(1);
 
 /// What the metric shows of an invariant that could not be asked.
@@ -119,13 +119,12 @@ impl Duty {
         }
     }
 
-    /// How long after a start its first round comes. A start is when there is most to do and nothing is in memory yet, and what reads many
-    /// rows takes seconds where there are a million.
+    /// How long after a start its first round comes. A start is when there is most to do and nothing is in memory yet, and what reads all
+    /// rows, as the audit does, takes seconds where there are a million.
     fn rests(self) -> Duration {
-        if matches!(
-            self,
-            Self::Audit | Self::Retain | Self::Prune | Self::Reseal
-        ) {
+        if self == Self::Audit {
+            self.every()
+        } else if matches!(self, Self::Retain | Self::Prune | Self::Reseal) {
             REST
         } else {
             Duration::ZERO
