@@ -47,9 +47,6 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("accept.attempt_many", ATTEMPT.many()),
 ];
 
-/// The most characters an idempotency key has; a longer one is refused at the door.
-pub(super) const NO_KEY: &[u8] = b"";
-
 impl Inner {
     /// Accepts in one statement those triggers of a batch that nothing stands against: no earlier one with the same key or
     /// resolution, and nobody who holds the pair of addresses. The unique indexes tell; the others are left for

@@ -1,6 +1,5 @@
 //! What a new request looks like: its first state, its row and its first event.
 
-use super::accept::NO_KEY;
 use super::bulk::{Insert, Owned, four, insert, owned, rows};
 #[cfg(test)]
 use super::dialect::Sql;
@@ -143,7 +142,7 @@ impl Inner {
             int(request.expires_at.as_millis()),
             int(request.history.sent_at.map_or(0, Timestamp::as_millis)),
             int(request.history.ended_at.map_or(0, Timestamp::as_millis)),
-            Value::Bytes(new.link.as_ref().map_or(NO_KEY, |hash| &hash.0)),
+            Value::Bytes(new.link.as_ref().map_or(&[], |hash| &hash.0[..])),
             Value::Text(request.delivery.as_str()),
             int(request.attempts),
             int(held.next_at.as_millis()),
