@@ -118,15 +118,16 @@ pub(crate) async fn ended(stage: &Stage, from: i64, to: i64) -> Result<(), Fault
     by_and_by(stage).await
 }
 
-/// Does at once what the database does by and by: writes its log into the file, or cleans its pages and counts its rows for the
-/// planner.
+/// Does at once what is done by and by: the database writes its log into the file, or cleans its pages and counts its rows for the
+/// planner; and all of it goes to the disk, which would be busy with it afterwards.
 pub(crate) async fn by_and_by(stage: &Stage) -> Result<(), Fault> {
     let settle = if stage.is_sqlite() {
         "pragma wal_checkpoint(truncate)"
     } else {
         "vacuum analyze"
     };
-    stage.execute(settle.to_owned()).await
+    stage.execute(settle.to_owned()).await?;
+    stage.sync().await
 }
 
 fn value(sqlite: bool, table: &str, column: &str) -> String {

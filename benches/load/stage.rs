@@ -264,6 +264,15 @@ impl Stage {
         Ok(super::client::float(bytes) / 1e6)
     }
 
+    /// Brings what was written to the disk: the bench's own statements on a file sync nothing.
+    pub(crate) async fn sync(&self) -> Result<(), Fault> {
+        if self.is_sqlite() {
+            let file = std::fs::File::open(self.folder.path().join("onefive.db"))?;
+            return Ok(file.sync_all()?);
+        }
+        self.execute("checkpoint".to_owned()).await
+    }
+
     /// Makes stored requests due.
     pub(crate) async fn make_due(&self) -> Result<(), Fault> {
         let sql = "update requests set next_at = created_at, due_at = created_at where delivery = 'queued'";
