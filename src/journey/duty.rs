@@ -46,9 +46,6 @@ const SOON: Duration = Duration::from_millis(20);
 const GIVES_WAY: u32 = 2;
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// What forgets, and what seals anew, begins so long after a start.
-const REST: Duration = Duration::from_mins(1);
-
 /// What the metric shows of an invariant that could not be asked.
 const UNANSWERED: i64 = -1;
 
@@ -124,8 +121,6 @@ impl Duty {
     fn rests(self) -> Duration {
         if self == Self::Audit {
             self.every()
-        } else if matches!(self, Self::Retain | Self::Prune | Self::Reseal) {
-            REST
         } else {
             Duration::ZERO
         }
@@ -260,9 +255,9 @@ mod tests {
     }
 
     #[test]
-    fn a_start_waits_for_nothing_that_reads_many_rows() {
+    fn a_start_waits_for_no_audit() {
         let resting = Duty::ALL.into_iter().filter(|duty| !duty.rests().is_zero());
         let names: Vec<&str> = resting.map(Duty::name).collect();
-        assert_eq!(names, ["audit", "retain", "prune", "reseal"]);
+        assert_eq!(names, ["audit"]);
     }
 }
