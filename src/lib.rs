@@ -14,7 +14,7 @@
 //! | send | `Outcome` | `Deliverer`: claim, render, open, commit, send, report | `claim_deliveries`, `dispatch`, `report` |
 //! | settle | `Status` | `http::hooks` -> `Journey::receive`; the duties sweep and settle | `record_status`, `sweep`, `claim_checks`, `settle` |
 //! | reply, rating | `Reply`, `Rating`, `Event` | `http::{hooks, pages, chat}` -> `Journey::{receive, tap, press}` | `record_reply` (one transaction) |
-//! | results | `Total` | `http::admin` -> `http::totals` | `totals` (one statement) |
+//! | results | `Totals` | `http::admin` -> `http::totals` | `totals` (one statement) |
 //! | results, told | `Notice` | the duties webhooks, streams, samples -> `Journey::tell_…`; `http::api::events` | `events`, `record_tries`, `mark_sink` |
 //! | missed replies | `Reply` | the duty reconcile -> `Journey::reconcile` | `record_reply` |
 //! | end | | the duties tidy -> `Journey::tidy` and prune -> `Journey::prune` | `expire`, `fold`, `prune_events` |

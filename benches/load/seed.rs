@@ -8,13 +8,14 @@ use onefive::domain::statistics::ANSWER_SECONDS;
 use super::Fault;
 use super::stage::Stage;
 
-/// Desks, and touchpoints of each; with a series for each state, score and answer time that is 10,000 series.
-const DESKS: usize = 20;
-const TOUCHPOINTS: usize = 20;
+/// Desks, each of which asks in so many channels: more places than have series of their own.
+const DESKS: usize = 130;
+const CHANNELS: [&str; 4] = ["sms", "voice", "chat", "email"];
 /// Rows written by one statement, which is one transaction.
 const STEP: i64 = 100_000;
 
-/// Sums in which every state, and every score in every answer time, has occurred at every touchpoint.
+/// Sums in which every kind, state and reason, and every score in every answer time, has occurred at every place: as many series as a
+/// scrape can have.
 pub(crate) async fn totals(stage: &Stage) -> Result<(), Fault> {
     let id = if stage.is_sqlite() {
         "randomblob(16)"
@@ -29,23 +30,11 @@ pub(crate) async fn totals(stage: &Stage) -> Result<(), Fault> {
         numbers(DESKS)
     );
     stage.execute(desks).await?;
-    let states = [
-        State::Scheduled,
-        State::Sent,
-        State::Delivered,
-        State::Reached,
-        State::Expired,
-    ];
-    let mut kinds: Vec<String> = states
-        .iter()
-        .map(|state| {
-            format!(
-                "('{}', {}, '', 0, -1)",
-                EventKind::for_state(*state).as_str(),
-                state.bit()
-            )
-        })
-        .collect();
+    let mut kinds: Vec<String> = Vec::new();
+    for state in State::ALL {
+        let kind = EventKind::for_state(state).as_str();
+        kinds.push(format!("('{kind}', {}, '', 0, -1)", state.bit()));
+    }
     for reason in Suppression::ALL {
         let (kind, entered) = (EventKind::RequestSuppressed, State::Suppressed.bit());
         kinds.push(format!(
@@ -54,21 +43,21 @@ pub(crate) async fn totals(stage: &Stage) -> Result<(), Fault> {
             reason.as_str()
         ));
     }
-    kinds.push(format!(
-        "('{}', 0, '', 3, 5)",
-        EventKind::RatingChanged.as_str()
-    ));
+    for kind in EventKind::ALL {
+        kinds.push(format!("('{}', 0, '', 3, 5)", kind.as_str()));
+    }
     for score in 1..=5 {
         for bucket in 0..=ANSWER_SECONDS.len() {
             let (kind, entered) = (EventKind::RatingCreated.as_str(), State::Answered.bit());
             kinds.push(format!("('{kind}', {entered}, '', {score}, {bucket})"));
         }
     }
+    let channels = CHANNELS.map(|channel| format!("('{channel}')")).join(", ");
     let sums = format!(
-        "insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at) {}, \
-         k(kind, entered, reason, score, bucket) as (values {}) select d.id, k.kind, 'sms', 'place-' || s.n, k.entered, k.reason, k.score, \
-         k.bucket, 7, 7000, 1 from desks d cross join s cross join k where d.slug like 'seed-%'",
-        numbers(TOUCHPOINTS),
+        "with c(channel) as (values {channels}), k(kind, entered, reason, score, bucket) as (values {}) \
+         insert into totals (desk_id, kind, channel, touchpoint, entered, reason, score, bucket, n, elapsed_ms, first_at) \
+         select d.id, k.kind, c.channel, 'place', k.entered, k.reason, k.score, k.bucket, 7, 7000, 1 \
+         from desks d cross join c cross join k where d.slug like 'seed-%'",
         kinds.join(", ")
     );
     stage.execute(sums).await?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use prometheus::proto::MetricFamily;
 
-use super::totals::{Histograms, Labels, by_place, counters, gauges, histogram};
+use super::totals::{Histograms, Labels, Placed, counters, gauges, histogram, sums};
 use crate::domain::event::EventKind;
 use crate::domain::follow_up::FollowUpState;
-use crate::domain::statistics::{ANSWER_SECONDS, Total};
+use crate::domain::statistics::{ANSWER_SECONDS, Totals};
 
 /// Desks with series of their own; further ones share the label `_other`.
 const DESKS_MAX: usize = 20;
@@ -17,7 +17,8 @@ const NONE: ([i64; ANSWER_SECONDS.len() + 1], i64) = ([0; ANSWER_SECONDS.len() +
 
 /// How many low scores are being followed, and how long each step took.
 pub(super) fn families(
-    totals: &[Arc<Total>],
+    totals: &[Arc<Totals>],
+    placed: &Placed<'_>,
     unclosed: &[(String, FollowUpState, i64)],
 ) -> Vec<MetricFamily> {
     let own = own_desks(totals);
@@ -29,12 +30,16 @@ pub(super) fn families(
         }
     };
     let mut seconds: Histograms = BTreeMap::new();
-    for total in totals {
+    let each = totals.iter().flat_map(|totals| {
+        let desk = &totals.desk;
+        totals.sums.iter().map(move |total| (desk, total))
+    });
+    for (desk, total) in each {
         let step = match total.kind {
             EventKind::RatingLow => {
                 // From the start: a counter that first appears as 1 has no increase that Prometheus could see.
                 for step in ["taken", "told", "closed"] {
-                    let labels = vec![("desk", label(&total.desk)), ("step", step.to_owned())];
+                    let labels = vec![("desk", label(desk)), ("step", step.to_owned())];
                     seconds.entry(labels).or_insert(NONE);
                 }
                 continue;
@@ -62,7 +67,7 @@ pub(super) fn families(
             | EventKind::ReplyUnrecognized
             | EventKind::DeliveryLost => continue,
         };
-        let labels = vec![("desk", label(&total.desk)), ("step", step.to_owned())];
+        let labels = vec![("desk", label(desk)), ("step", step.to_owned())];
         let (buckets, sum) = seconds.entry(labels).or_insert(NONE);
         if let Some(bucket) = total.bucket.and_then(|bucket| buckets.get_mut(bucket)) {
             *bucket += total.count;
@@ -81,11 +86,9 @@ pub(super) fn families(
         *open.entry(labels).or_default() += count;
     }
     let mut low: Vec<(Labels, i64)> = Vec::new();
-    for (place, totals) in by_place(totals) {
-        let totals = totals
-            .iter()
-            .filter(|total| total.kind == EventKind::RatingLow);
-        low.push((place.labels(), totals.map(|total| total.count).sum()));
+    for (place, totals) in placed {
+        let low_here = sums(totals).filter(|total| total.kind == EventKind::RatingLow);
+        low.push((place.labels(), low_here.map(|total| total.count).sum()));
     }
     let mut families = vec![
         counters(
@@ -109,38 +112,28 @@ pub(super) fn families(
 }
 
 /// The desks with series of their own: those whose first event was earlier, so who has a series keeps it.
-pub(super) fn own_desks(totals: &[Arc<Total>]) -> BTreeSet<&String> {
-    let mut first: Vec<(i64, &String)> = Vec::new();
-    let mut seen: BTreeMap<&String, usize> = BTreeMap::new();
-    let mut last: Option<(&String, usize)> = None;
-    for total in totals {
-        // Those of one desk come one after the other, as a rule.
-        let at = match last {
-            Some((desk, at)) if *desk == total.desk => at,
-            Some(_) | None => *seen.entry(&total.desk).or_insert(first.len()),
-        };
-        last = Some((&total.desk, at));
-        match first.get_mut(at) {
-            Some((first_at, _)) => *first_at = total.first_at.min(*first_at),
-            None => first.push((total.first_at, &total.desk)),
-        }
+pub(super) fn own_desks(totals: &[Arc<Totals>]) -> BTreeSet<&String> {
+    let mut first: BTreeMap<&String, i64> = BTreeMap::new();
+    for totals in totals {
+        let first_at = first.entry(&totals.desk).or_insert(totals.first_at);
+        *first_at = totals.first_at.min(*first_at);
     }
-    first.sort_by_key(|(first_at, _)| *first_at);
-    let own = first.into_iter().take(DESKS_MAX);
-    own.map(|(_, desk)| desk).collect()
+    let mut desks: Vec<(&String, i64)> = first.into_iter().collect();
+    desks.sort_by_key(|(_, first_at)| *first_at);
+    let own = desks.into_iter().take(DESKS_MAX);
+    own.map(|(desk, _)| desk).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::request::Channel;
+    use crate::domain::statistics::Total;
+    use crate::http::totals::by_place;
 
-    fn total(desk: usize, kind: EventKind) -> Total {
-        Total {
-            desk: format!("d{desk}"),
-            kind,
-            channel: Channel::named("sms"),
-            touchpoint: String::new(),
+    fn total(desk: usize, kinds: &[EventKind]) -> Totals {
+        let total = |kind: &EventKind| Total {
+            kind: *kind,
             entered: 0,
             reason: None,
             score: None,
@@ -148,19 +141,30 @@ mod tests {
             count: 2,
             elapsed_ms: 40_000,
             first_at: 0,
+        };
+        Totals {
+            desk: format!("d{desk}"),
+            channel: Channel::named("sms"),
+            touchpoint: String::new(),
+            first_at: i64::try_from(desk).unwrap(),
+            sums: kinds.iter().map(total).collect(),
         }
     }
 
     #[test]
     fn each_step_has_its_time_and_desks_are_bounded() {
-        let more = [EventKind::FollowUpTaken, EventKind::FollowUpClosed];
-        let totals = (0..150).map(|n| total(n, EventKind::RatingLow));
-        let totals = totals.chain(more.map(|kind| total(0, kind)));
-        let totals: Vec<Arc<Total>> = totals.map(Arc::new).collect();
+        let all = [
+            EventKind::RatingLow,
+            EventKind::FollowUpTaken,
+            EventKind::FollowUpClosed,
+        ];
+        let totals = (0..150).map(|n| total(n, if n == 0 { &all } else { &all[..1] }));
+        let totals: Vec<Arc<Totals>> = totals.map(Arc::new).collect();
         let unclosed = |desk: usize| (format!("d{desk}"), FollowUpState::Open, 3);
         let text = prometheus::TextEncoder::new()
             .encode_to_string(&families(
                 &totals,
+                &by_place(&totals),
                 &[unclosed(0), unclosed(120), unclosed(121)],
             ))
             .unwrap();

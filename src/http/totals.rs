@@ -16,7 +16,7 @@ use crate::domain::event::EventKind;
 use crate::domain::opt_out::EVERY_CHANNEL;
 use crate::domain::policy::Suppression;
 use crate::domain::request::State;
-use crate::domain::statistics::{ANSWER_SECONDS, Total};
+use crate::domain::statistics::{ANSWER_SECONDS, Total, Totals};
 use crate::domain::time::Timestamp;
 use crate::store::Backlog;
 
@@ -39,6 +39,8 @@ pub(super) type Labels = Vec<(&'static str, String)>;
 pub(super) type Sums = ([i64; ANSWER_SECONDS.len() + 1], i64);
 /// The same by labels.
 pub(super) type Histograms = BTreeMap<Labels, Sums>;
+/// Totals by the place whose series they belong to.
+pub(super) type Placed<'a> = BTreeMap<Place<'a>, Vec<&'a Totals>>;
 
 const NO_ANSWERS: Sums = ([0; ANSWER_SECONDS.len() + 1], 0);
 
@@ -48,7 +50,8 @@ const NO_ANSWERS: Sums = ([0; ANSWER_SECONDS.len() + 1], 0);
     reason = "one row a family; the match is written out so that a new kind is thought about"
 )]
 pub(super) fn families(
-    totals: &[Arc<Total>],
+    totals: &[Arc<Totals>],
+    placed: &Placed<'_>,
     backlog: &[Backlog],
     now: Timestamp,
 ) -> Vec<MetricFamily> {
@@ -59,8 +62,7 @@ pub(super) fn families(
     let mut lost: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut answers: Vec<(Labels, Sums)> = Vec::new();
     everywhere(totals, &mut opt_outs);
-    let placed = by_place(totals);
-    for (place, totals) in &placed {
+    for (place, totals) in placed {
         let (short, base) = (place.short(), place.labels());
         let mut entered: BTreeMap<(State, Option<Suppression>), i64> = BTreeMap::new();
         // All five from the start: a counter that first appears as 1 has no increase that Prometheus could see.
@@ -68,7 +70,7 @@ pub(super) fn families(
         let mut answered = None;
         let [mut left, mut unread] = [None; 2];
         let mut given_up = 0;
-        for total in totals {
+        for total in sums(totals) {
             for (state, reason) in states(total) {
                 *entered.entry((state, reason)).or_default() += total.count;
             }
@@ -161,20 +163,30 @@ pub(super) fn families(
             lost,
         ),
     ];
-    families.extend(held::families(&placed));
+    families.extend(held::families(placed));
     families.retain(|family| !family.get_metric().is_empty());
     families.extend(carried(backlog, now));
     families
 }
 
 /// Counts desks' changes of their lists for every channel, which happened at no place.
-fn everywhere(totals: &[Arc<Total>], opt_outs: &mut BTreeMap<Labels, i64>) {
-    let every = totals.iter().filter(|total| total.channel == EVERY_CHANNEL);
-    for total in every.filter(|total| total.kind == EventKind::ContactOptedOut) {
-        let channel = total.channel.as_str().to_owned();
-        let labels = vec![("desk", total.desk.clone()), ("channel", channel)];
-        *opt_outs.entry(labels).or_default() += total.count;
+fn everywhere(totals: &[Arc<Totals>], opt_outs: &mut BTreeMap<Labels, i64>) {
+    let every = totals
+        .iter()
+        .filter(|totals| totals.channel == EVERY_CHANNEL);
+    for totals in every {
+        let channel = totals.channel.as_str().to_owned();
+        let labels = vec![("desk", totals.desk.clone()), ("channel", channel)];
+        let left = totals.sums.iter();
+        for total in left.filter(|total| total.kind == EventKind::ContactOptedOut) {
+            *opt_outs.entry(labels.clone()).or_default() += total.count;
+        }
     }
+}
+
+/// Every sum of some places.
+pub(super) fn sums<'a>(totals: &[&'a Totals]) -> impl Iterator<Item = &'a Total> {
+    totals.iter().flat_map(|totals| &totals.sums)
 }
 
 /// The states that were entered, with the reason of those that were not asked.
@@ -212,35 +224,21 @@ impl Place<'_> {
 
 /// Totals by the place whose series they belong to, but for what happened at no place. The places of the first events have series of
 /// their own, so this is stable: who has one keeps it.
-pub(super) fn by_place(totals: &[Arc<Total>]) -> BTreeMap<Place<'_>, Vec<&Total>> {
-    let mut found: BTreeMap<Place<'_>, usize> = BTreeMap::new();
-    let mut places: Vec<(i64, Place<'_>, Vec<&Total>)> = Vec::new();
-    let mut last = None;
-    for total in totals.iter().filter(|total| total.channel != EVERY_CHANNEL) {
-        let place = Place {
-            desk: &total.desk,
-            channel: total.channel.as_str(),
-            touchpoint: &total.touchpoint,
-        };
-        // Those of one place come one after the other, as a rule.
-        let at = match last {
-            Some((known, at)) if known == place => at,
-            Some(_) | None => *found.entry(place).or_insert(places.len()),
-        };
-        last = Some((place, at));
-        match places.get_mut(at) {
-            Some((first, _, of_place)) => {
-                *first = total.first_at.min(*first);
-                of_place.push(total);
-            }
-            None => places.push((total.first_at, place, vec![total])),
-        }
-    }
-    places.sort_by_key(|(first, ..)| *first);
+pub(super) fn by_place(totals: &[Arc<Totals>]) -> Placed<'_> {
+    let at_places = totals
+        .iter()
+        .filter(|totals| totals.channel != EVERY_CHANNEL);
+    let mut places: Vec<&Totals> = at_places.map(Arc::as_ref).collect();
+    places.sort_by_key(|totals| totals.first_at);
     let (mut own, mut shared) = (0, BTreeSet::new());
     let mut of_desk: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut by_label: BTreeMap<Place<'_>, Vec<&Total>> = BTreeMap::new();
-    for (_, mut place, of_place) in places {
+    let mut by_label = Placed::new();
+    for totals in places {
+        let mut place = Place {
+            desk: &totals.desk,
+            channel: totals.channel.as_str(),
+            touchpoint: &totals.touchpoint,
+        };
         let has = of_desk.entry(place.desk).or_default();
         if own < FIRST_COME || (own < PLACES_MAX && *has < OF_DESK) {
             own += 1;
@@ -254,7 +252,7 @@ pub(super) fn by_place(totals: &[Arc<Total>]) -> BTreeMap<Place<'_>, Vec<&Total>
                 place.desk = OTHER;
             }
         }
-        by_label.entry(place).or_default().extend(of_place);
+        by_label.entry(place).or_default().push(totals);
     }
     by_label
 }
@@ -405,12 +403,9 @@ mod tests {
     use crate::domain::request::Channel;
     use crate::journey::Figures;
 
-    fn total(desk: &str, touchpoint: &str, score: i64, bucket: usize, count: i64) -> Total {
-        Total {
-            desk: desk.to_owned(),
+    fn total(desk: &str, touchpoint: &str, score: i64, bucket: usize, count: i64) -> Totals {
+        let total = Total {
             kind: EventKind::RatingCreated,
-            channel: Channel::named("sms"),
-            touchpoint: touchpoint.to_owned(),
             entered: State::Answered.bit() | State::Delivered.bit(),
             reason: None,
             score: Score::try_from(score).ok(),
@@ -418,19 +413,29 @@ mod tests {
             count,
             elapsed_ms: 1_500 * count,
             first_at: 0,
+        };
+        Totals {
+            desk: desk.to_owned(),
+            channel: Channel::named("sms"),
+            touchpoint: touchpoint.to_owned(),
+            first_at: 0,
+            sums: vec![total],
         }
     }
 
-    fn text(totals: &[Total]) -> String {
-        let totals: Vec<Arc<Total>> = totals.iter().cloned().map(Arc::new).collect();
+    fn text(totals: &[Totals]) -> String {
+        let totals: Vec<Arc<Totals>> = totals.iter().cloned().map(Arc::new).collect();
+        let families = families(&totals, &by_place(&totals), &[], Timestamp::default());
         prometheus::TextEncoder::new()
-            .encode_to_string(&families(&totals, &[], Timestamp::default()))
+            .encode_to_string(&families)
             .unwrap()
     }
 
     #[test]
     fn an_answer_counts_in_each_state_that_it_proves_once() {
-        let text = text(&[total("acme", "vpn", 4, 0, 2), total("acme", "vpn", 5, 1, 1)]);
+        let (mut good, best) = (total("acme", "vpn", 4, 0, 2), total("acme", "vpn", 5, 1, 1));
+        good.sums.extend(best.sums);
+        let text = text(&[good]);
         for line in [
             r#"onefive_requests_total{desk="acme",channel="sms",touchpoint="vpn",state="answered",reason=""} 3"#,
             r#"onefive_requests_total{desk="acme",channel="sms",touchpoint="vpn",state="delivered",reason=""} 3"#,
@@ -445,7 +450,7 @@ mod tests {
 
     #[test]
     fn the_number_of_series_is_bounded_and_who_came_first_keeps_its_own() {
-        let mut totals: Vec<Total> = (0..1000)
+        let mut totals: Vec<Totals> = (0..1000)
             .map(|n| total("acme", &format!("t{n}"), 5, 0, 1))
             .collect();
         totals.extend((0..200).map(|n| total(&format!("d{n}"), "", 5, 0, 1)));
@@ -470,27 +475,23 @@ mod tests {
     fn a_scrape_has_at_most_ten_thousand_series() {
         let mut totals = Vec::new();
         for n in 0..400 {
-            let one = total(&format!("d{}", n % 130), &format!("t{n}"), 5, 0, 1);
-            for state in State::ALL {
-                let entered = Total {
-                    entered: state.bit(),
-                    ..one.clone()
-                };
-                totals.push(entered);
-            }
-            for reason in Suppression::ALL {
-                totals.push(Total {
-                    entered: State::Suppressed.bit(),
-                    reason: Some(reason),
-                    ..one.clone()
-                });
-            }
-            for kind in EventKind::ALL {
-                totals.push(Total {
-                    kind: *kind,
-                    ..one.clone()
-                });
-            }
+            let mut place = total(&format!("d{}", n % 130), &format!("t{n}"), 5, 0, 1);
+            let one = place.sums[0].clone();
+            let entered = State::ALL.map(|state| Total {
+                entered: state.bit(),
+                ..one.clone()
+            });
+            let suppressed = Suppression::ALL.map(|reason| Total {
+                entered: State::Suppressed.bit(),
+                reason: Some(reason),
+                ..one.clone()
+            });
+            let kinds = EventKind::ALL.iter().map(|kind| Total {
+                kind: *kind,
+                ..one.clone()
+            });
+            place.sums = entered.into_iter().chain(suppressed).chain(kinds).collect();
+            totals.push(place);
         }
         let figures = Figures {
             unclosed: (0..130)

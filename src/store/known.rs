@@ -15,7 +15,7 @@ use super::StoreError;
 use super::dialect::{Sql, Value};
 use super::sql::Inner;
 use super::sums::{total, unfolded};
-use crate::domain::statistics::Total;
+use crate::domain::statistics::{Total, Totals};
 
 /// All is read again after this time, should somebody write sums by hand.
 const AGAIN: Duration = Duration::from_mins(5);
@@ -47,23 +47,23 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[("known.changed", CHANGED)];
 /// The sums as they were read last, in their order.
 #[derive(Default)]
 pub(super) struct Known {
-    totals: Vec<Arc<Total>>,
+    totals: Vec<Arc<Totals>>,
     /// The last fold that is in them, since when they count, and when all of them were read.
     read: Option<(i64, i64, Instant)>,
 }
 
-/// Sums that one statement gave.
+/// Sums that one statement gave, each with its place.
 #[derive(Default)]
 struct Changed {
     folds: i64,
     epoch: i64,
-    sums: Vec<Total>,
-    pending: Vec<Total>,
+    sums: Vec<Totals>,
+    pending: Vec<Totals>,
 }
 
 impl Inner {
-    /// What the events add up to: those of a desk, a channel and a touchpoint one after the other.
-    pub(super) async fn totals(&self) -> Result<Vec<Arc<Total>>, StoreError> {
+    /// What the events add up to, by place.
+    pub(super) async fn totals(&self) -> Result<Vec<Arc<Totals>>, StoreError> {
         let mut known = self.known.lock().await;
         let since = known.read.filter(|(.., at)| at.elapsed() < AGAIN);
         let since = since.map(|(folds, epoch, _)| (folds, epoch));
@@ -79,14 +79,13 @@ impl Inner {
         } else {
             known.read.map_or_else(Instant::now, |(.., at)| at)
         };
-        merge(&mut known.totals, changed.sums, |_, new| new);
+        merge(&mut known.totals, changed.sums, |sum, new| *sum = new);
         known.read = Some((changed.folds, changed.epoch, read));
         let mut totals = known.totals.clone();
-        merge(&mut totals, changed.pending, |sum, pending| Total {
-            count: sum.count + pending.count,
-            elapsed_ms: sum.elapsed_ms + pending.elapsed_ms,
-            first_at: sum.first_at.min(pending.first_at),
-            ..pending
+        merge(&mut totals, changed.pending, |sum, pending| {
+            sum.count += pending.count;
+            sum.elapsed_ms += pending.elapsed_ms;
+            sum.first_at = sum.first_at.min(pending.first_at);
         });
         Ok(totals)
     }
@@ -105,29 +104,47 @@ impl Inner {
     }
 }
 
-/// Brings sums into an ordered list of them: those that are there already by `join`. Whoever has a copy of the list keeps what it has.
-fn merge(totals: &mut Vec<Arc<Total>>, more: Vec<Total>, join: impl Fn(&Total, Total) -> Total) {
+/// Brings sums into an ordered list of places: those that are there already by `join`. Whoever has a copy of the list keeps what it has,
+/// and shares with it each place where nothing changed.
+fn merge(totals: &mut Vec<Arc<Totals>>, mut more: Vec<Totals>, join: impl Fn(&mut Total, Total)) {
+    more.sort_by(place);
     let before = totals.len();
-    for new in more {
-        match totals[..before].binary_search_by(|old| order(old, &new)) {
-            Ok(at) => totals[at] = Arc::new(join(&totals[at], new)),
-            Err(_) => totals.push(Arc::new(new)),
+    for one in more {
+        let known = totals[..before].binary_search_by(|old| place(old, &one));
+        // Of places that are new, those that are alike come one after the other.
+        let at = known.unwrap_or_else(|_| totals.len().wrapping_sub(1));
+        match totals.get_mut(at) {
+            Some(old) if place(old, &one).is_eq() => {
+                let old = Arc::make_mut(old);
+                old.first_at = old.first_at.min(one.first_at);
+                for sum in one.sums {
+                    match old.sums.binary_search_by(|old| order(old, &sum)) {
+                        Ok(at) => join(&mut old.sums[at], sum),
+                        Err(at) => old.sums.insert(at, sum),
+                    }
+                }
+            }
+            Some(_) | None => totals.push(Arc::new(one)),
         }
     }
     if totals.len() > before {
-        totals.sort_by(|a, b| order(a, b));
+        totals.sort_by(|a, b| place(a, b));
     }
 }
 
-/// By place first, so that whoever walks over them meets each place once.
-fn order(a: &Total, b: &Total) -> Ordering {
-    let place = |total: &Total| (total.score, total.bucket, total.entered);
+fn place(a: &Totals, b: &Totals) -> Ordering {
     a.desk
         .cmp(&b.desk)
         .then_with(|| a.channel.as_str().cmp(b.channel.as_str()))
         .then_with(|| a.touchpoint.cmp(&b.touchpoint))
-        .then_with(|| a.kind.as_str().cmp(b.kind.as_str()))
-        .then_with(|| place(a).cmp(&place(b)))
+}
+
+fn order(a: &Total, b: &Total) -> Ordering {
+    let numbers = |total: &Total| (total.score, total.bucket, total.entered);
+    a.kind
+        .as_str()
+        .cmp(b.kind.as_str())
+        .then_with(|| numbers(a).cmp(&numbers(b)))
         .then_with(|| {
             let reason = |total: &Total| total.reason.map_or("", |reason| reason.as_str());
             reason(a).cmp(reason(b))

@@ -20,7 +20,7 @@ use crate::domain::desk::{ApiKey, Desk, DeskSettings};
 use crate::domain::id::{DeskId, KeyId, RequestId};
 use crate::domain::rating::Rating;
 use crate::domain::request::{Channel, Request};
-use crate::domain::statistics::Total;
+use crate::domain::statistics::Totals;
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 
@@ -314,8 +314,8 @@ pub trait Store:
     async fn fold(&self, limit: i64) -> Result<u64, StoreError>;
     /// When the oldest event happened that is not in the totals yet.
     async fn oldest_unfolded(&self) -> Result<Option<Timestamp>, StoreError>;
-    /// Folded totals plus what is not folded yet, read in one statement.
-    async fn totals(&self) -> Result<Vec<Arc<Total>>, StoreError>;
+    /// Folded totals plus what is not folded yet, read in one statement; each place stands once.
+    async fn totals(&self) -> Result<Vec<Arc<Totals>>, StoreError>;
     /// What is being carried.
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
 }

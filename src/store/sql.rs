@@ -24,7 +24,7 @@ use crate::domain::desk::{ApiKey, Desk, DeskSettings};
 use crate::domain::id::{DeskId, KeyId, RequestId};
 use crate::domain::rating::Rating;
 use crate::domain::request::{Channel, Request};
-use crate::domain::statistics::Total;
+use crate::domain::statistics::Totals;
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenHash;
 
@@ -371,7 +371,7 @@ impl Store for SqlStore {
         self.inner.oldest_unfolded().await
     }
 
-    async fn totals(&self) -> Result<Vec<Arc<Total>>, StoreError> {
+    async fn totals(&self) -> Result<Vec<Arc<Totals>>, StoreError> {
         self.inner.totals().await
     }
 

@@ -14,7 +14,7 @@ use super::row;
 use super::sql::Inner;
 use crate::domain::rating::Score;
 use crate::domain::request::Channel;
-use crate::domain::statistics::Total;
+use crate::domain::statistics::{Total, Totals};
 use crate::domain::time::Timestamp;
 
 /// Events that are in no sum yet, as part of a statement: `e`, behind the mark of the totals in the stream `s`. Neither database knows
@@ -283,24 +283,28 @@ fn add_up(events: &[Alike]) -> Result<BTreeMap<Key, (i64, i64, i64)>, StoreError
     Ok(sums)
 }
 
-/// A total; `None` if a newer version wrote it with a word that this one does not know: that one shows it.
-pub(super) fn total(row: &Row) -> Result<Option<Total>, StoreError> {
+/// A place with one sum; `None` if a newer version wrote it with a word that this one does not know: that one shows it.
+pub(super) fn total(row: &Row) -> Result<Option<Totals>, StoreError> {
     let Some(kind) = row::known_kind(row)? else {
         return Ok(None);
     };
-    let score = row.int("score")?;
-    Ok(Some(Total {
-        desk: row.text("slug")?,
+    let (score, first_at) = (row.int("score")?, row.int("first_at")?);
+    let total = Total {
         kind,
-        channel: Channel::from_text(row.text("channel")?),
-        touchpoint: row.text("touchpoint")?,
         entered: row.int("entered")?,
         reason: row::reason(row)?,
         score: Score::try_from(score).ok(),
         bucket: usize::try_from(row.int("bucket")?).ok(),
         count: row.int("n")?,
         elapsed_ms: row.int("elapsed_ms")?,
-        first_at: row.int("first_at")?,
+        first_at,
+    };
+    Ok(Some(Totals {
+        desk: row.text("slug")?,
+        channel: Channel::from_text(row.text("channel")?),
+        touchpoint: row.text("touchpoint")?,
+        first_at,
+        sums: vec![total],
     }))
 }
 

@@ -23,17 +23,26 @@ pub fn answer_bucket(elapsed_ms: i64) -> usize {
         .unwrap_or(ANSWER_SECONDS.len())
 }
 
-/// A sum over events that are alike in everything that is counted. Never falls.
+/// What the events at one place add up to: a desk's touchpoint in a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Total {
+pub struct Totals {
     /// The desk's short name.
     pub desk: String,
-    /// What kind of change.
-    pub kind: EventKind,
     /// The channel.
     pub channel: Channel,
     /// The touchpoint; empty if none.
     pub touchpoint: String,
+    /// When the first of them happened, in milliseconds: a stable order, so that a cap on series keeps the same ones.
+    pub first_at: i64,
+    /// Each sum stands once.
+    pub sums: Vec<Total>,
+}
+
+/// A sum over events at one place that are alike in everything that is counted. Never falls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Total {
+    /// What kind of change.
+    pub kind: EventKind,
     /// The states entered, as bits.
     pub entered: i64,
     /// Why it was not asked.
@@ -46,7 +55,7 @@ pub struct Total {
     pub count: i64,
     /// Sum of the answer times in milliseconds.
     pub elapsed_ms: i64,
-    /// When the first such event happened, in milliseconds: a stable order, so that a cap on series keeps the same ones.
+    /// When the first such event happened, in milliseconds.
     pub first_at: i64,
 }
 

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use prometheus::proto::MetricFamily;
 
-use super::{Labels, epoch, gauges};
+use super::{Labels, by_place, epoch, gauges};
 use crate::domain::time::Timestamp;
 use crate::http::cared;
 use crate::journey::Figures;
 
 /// The families of these figures at an instant.
 pub fn families(figures: &Figures, now: Timestamp) -> Vec<MetricFamily> {
-    let mut families = super::families(&figures.totals, &figures.backlog, now);
-    families.extend(cared::families(&figures.totals, &figures.unclosed));
+    let placed = by_place(&figures.totals);
+    let mut families = super::families(&figures.totals, &placed, &figures.backlog, now);
+    families.extend(cared::families(&figures.totals, &placed, &figures.unclosed));
     families.push(epoch(figures.epoch_ms));
     if !figures.paused.is_empty() {
         families.push(paused(&figures.paused));

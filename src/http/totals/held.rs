@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use prometheus::proto::MetricFamily;
 
-use super::{Labels, OTHER, Place, counters, with};
+use super::{Labels, OTHER, Placed, counters, sums, with};
 use crate::domain::event::{EventKind, WAITED};
-use crate::domain::statistics::Total;
+use crate::domain::statistics::Totals;
 use crate::http::cared::own_desks;
 
 /// The families; empty ones where nothing was counted yet.
-pub(super) fn families(placed: &BTreeMap<Place<'_>, Vec<&Total>>) -> [MetricFamily; 3] {
+pub(super) fn families(placed: &Placed<'_>) -> [MetricFamily; 3] {
     let mut held: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut noted: BTreeMap<Labels, i64> = BTreeMap::new();
     let mut later: BTreeMap<Labels, i64> = BTreeMap::new();
     for (place, totals) in placed {
         let short = place.short();
         let count = |kind: EventKind| {
-            let of_kind = totals.iter().filter(|total| total.kind == kind);
+            let of_kind = sums(totals).filter(|total| total.kind == kind);
             of_kind.map(|total| total.count).sum::<i64>()
         };
         // From the start: a counter that first appears as 1 has no increase that Prometheus could see.
@@ -29,7 +29,7 @@ pub(super) fn families(placed: &BTreeMap<Place<'_>, Vec<&Total>>) -> [MetricFami
         ] {
             *held.entry(with(&short, &[("grade", grade)])).or_default() += count(kind);
         }
-        let waited = totals.iter().filter(|total| total.entered & WAITED != 0);
+        let waited = sums(totals).filter(|total| total.entered & WAITED != 0);
         *later.entry(short.clone()).or_default() += waited.map(|total| total.count).sum::<i64>();
         for (kind, act) in [
             (EventKind::RatingExcluded, "excluded"),
@@ -58,26 +58,20 @@ pub(super) fn families(placed: &BTreeMap<Place<'_>, Vec<&Total>>) -> [MetricFami
 }
 
 /// Corrections by the score before and the one after, for each desk.
-pub(super) fn corrections(totals: &[Arc<Total>]) -> MetricFamily {
+pub(super) fn corrections(totals: &[Arc<Totals>]) -> MetricFamily {
     let own = own_desks(totals);
-    let label = |total: &Total| {
-        let known = own.get(&total.desk);
-        known.map_or(OTHER, |desk| desk.as_str()).to_owned()
-    };
     let (mut rated, mut corrected) = (BTreeSet::new(), BTreeMap::new());
-    let mut last = "";
-    for total in totals {
-        match (total.kind, total.bucket, total.score) {
-            // Those of one desk come one after the other, as a rule.
-            (EventKind::RatingCreated, ..) if total.desk != last => {
-                last = &total.desk;
-                rated.insert(label(total));
-            }
-            (EventKind::RatingChanged, Some(from), Some(to)) => {
-                let key = (label(total), from, usize::from(to.get()));
+    for totals in totals {
+        let desk = own.get(&totals.desk).map_or(OTHER, |desk| desk.as_str());
+        let of_kind = |kind| totals.sums.iter().filter(move |total| total.kind == kind);
+        if of_kind(EventKind::RatingCreated).next().is_some() {
+            rated.insert(desk.to_owned());
+        }
+        for total in of_kind(EventKind::RatingChanged) {
+            if let (Some(from), Some(to)) = (total.bucket, total.score) {
+                let key = (desk.to_owned(), from, usize::from(to.get()));
                 *corrected.entry(key).or_insert(0) += total.count;
             }
-            _ => {}
         }
     }
     // From the start: a counter that first appears as 1 has no increase that Prometheus could see.

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use crate::domain::follow_up::FollowUpState;
-use crate::domain::statistics::Total;
+use crate::domain::statistics::Totals;
 use crate::journey::Journey;
 use crate::store::{Backlog, StoreError};
 
 /// What the database counts.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// What the events add up to.
-    pub totals: Vec<Arc<Total>>,
+    /// What the events add up to, by place.
+    pub totals: Vec<Arc<Totals>>,
     /// What is being carried.
     pub backlog: Vec<Backlog>,
     /// Low scores that are being followed: the desk's short name, the step and how many.
@@ -26,7 +26,7 @@ pub struct Figures {
 impl Figures {
     /// Leaves what is of this desk. The backlog is of the whole service.
     pub fn only(&mut self, slug: &str) {
-        self.totals.retain(|total| total.desk == slug);
+        self.totals.retain(|totals| totals.desk == slug);
         self.unclosed.retain(|(desk, ..)| desk == slug);
         self.paused.retain(|desk| desk == slug);
     }

@@ -174,7 +174,12 @@ async fn what_an_older_schema_left_pending_is_placed_and_counted_once(stage: Arc
         let totals = stage.store.totals().await.unwrap();
         let mut sums: Vec<(String, i64)> = totals
             .into_iter()
-            .map(|total| (total.desk.clone(), total.count))
+            .flat_map(|at| {
+                at.sums
+                    .iter()
+                    .map(|total| (at.desk.clone(), total.count))
+                    .collect::<Vec<_>>()
+            })
             .collect();
         sums.sort();
         sums

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::stage::{EVERY, Stage, WAIT_MS, after, digit, parallel, words};
 use crate::domain::delivery::Outcome;
-use crate::domain::statistics::Total;
+use crate::domain::statistics::Totals;
 use crate::store::dialect::Sql;
 use crate::store::{Cancelled, Carriage, NewRequest, Store as _};
 
@@ -18,9 +18,12 @@ stories!(
 /// The counted event, and how often, how long and since when.
 type Sums = BTreeMap<String, (i64, i64, i64)>;
 
-fn sums(totals: &[Arc<Total>]) -> Sums {
+fn sums(totals: &[Arc<Totals>]) -> Sums {
     let mut sums = Sums::new();
-    for total in totals {
+    let each = totals
+        .iter()
+        .flat_map(|at| at.sums.iter().map(move |total| (at, total)));
+    for (at, total) in each {
         let reason = total.reason.map_or("", |reason| reason.as_str());
         let score = total.score.map_or(0, i64::from);
         let bucket = total
@@ -28,10 +31,10 @@ fn sums(totals: &[Arc<Total>]) -> Sums {
             .map_or(-1, |bucket| i64::try_from(bucket).unwrap());
         let name = format!(
             "{} {} {} {} {} {reason} {score} {bucket}",
-            total.desk,
+            at.desk,
             total.kind.as_str(),
-            total.channel,
-            total.touchpoint,
+            at.channel,
+            at.touchpoint,
             total.entered
         );
         let before = sums.insert(name, (total.count, total.elapsed_ms, total.first_at));
@@ -234,7 +237,7 @@ async fn a_total_knows_its_first_event(stage: Arc<Stage>) {
     assert_eq!(
         totals
             .iter()
-            .map(|total| (total.count, total.first_at))
+            .flat_map(|at| at.sums.iter().map(|total| (total.count, at.first_at)))
             .collect::<Vec<_>>(),
         [(2, after(100).as_millis())]
     );

@@ -238,6 +238,7 @@ impl Stage {
             .await
             .unwrap()
             .iter()
+            .flat_map(|at| &at.sums)
             .filter(|total| total.kind == onefive::domain::event::EventKind::RatingCreated)
             .map(|total| total.count)
             .sum();
