@@ -26,13 +26,14 @@ const READERS: u32 = 4;
 const BEGIN: &str = "begin immediate";
 const SNAPSHOT: &str = "begin";
 /// How often the log is looked at, and how many pages in it are worth a checkpoint while somebody writes: half of what the log's file keeps.
-/// Pages that are written again and again are moved once, and the writer stands still for the end of it less often: 10 ms, which at 2,000
-/// replies a second came twice a second with a third of these. Once nobody writes, any are worth it.
+/// Pages that are written again and again are moved once, and the writer stands still for the end of it less often. Once nobody writes,
+/// any are worth it.
 const LOOK: Duration = Duration::from_millis(200);
 const PAGES: i64 = 24_576;
-/// So few are moved while nobody writes; and how often what was written meanwhile is moved beside the writer before that.
-const FEW: i64 = 250;
-const PASSES: usize = 3;
+/// So few are moved while nobody writes, which takes about as long as a commit; and how often at most what was written meanwhile is moved
+/// beside the writer before that. Each time it is less, as long as the disk takes in more than is written.
+const FEW: i64 = 48;
+const PASSES: usize = 10;
 /// What the writer keeps of the file in memory, in KiB (negative, as SQLite wants it). Keys are random, so each write touches pages
 /// all over the indexes; what is not kept is read from the file each time.
 const CACHE_KIB: &str = "-24576";
