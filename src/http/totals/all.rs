@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use prometheus::proto::MetricFamily;
 
-use super::{Labels, by_place, epoch, gauges};
+use super::{Labels, OTHER, by_place, epoch, gauges};
 use crate::domain::time::Timestamp;
 use crate::http::cared;
 use crate::journey::Figures;
+
+/// Paused desks with a line of their own.
+const PAUSED_MAX: usize = 50;
 
 /// The families of these figures at an instant.
 pub fn families(figures: &Figures, now: Timestamp) -> Vec<MetricFamily> {
@@ -21,9 +24,11 @@ pub fn families(figures: &Figures, now: Timestamp) -> Vec<MetricFamily> {
     families
 }
 
-/// The desks whose sending is paused; the others have no line.
+/// The desks whose sending is paused; the others have no line. Should there be very many, the last of them share one.
 fn paused(slugs: &[String]) -> MetricFamily {
-    let ones = slugs.iter().map(|slug| (vec![("desk", slug.clone())], 1));
+    let own = slugs.iter().take(PAUSED_MAX).cloned();
+    let shared = slugs.get(PAUSED_MAX).map(|_| OTHER.to_owned());
+    let ones = own.chain(shared).map(|name| (vec![("desk", name)], 1));
     gauges(
         "onefive_desk_paused",
         "1 while sending of the desk is paused because its messages look pumped.",
