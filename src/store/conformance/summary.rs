@@ -13,7 +13,7 @@ use crate::store::dialect::Sql;
 use crate::store::{Carriage, NewRequest, Store as _};
 
 stories!(
-    migrated plainly: groups_are_what_the_rows_are, groups_are_of_one_instant_while_many_write_and_fold,
+    migrated plainly: groups_are_what_the_rows_are, what_is_alike_is_counted_each_time, groups_are_of_one_instant_while_many_write_and_fold,
     an_erased_answer_stays_in_its_group,
 );
 
@@ -246,6 +246,24 @@ async fn groups_are_what_the_rows_are(stage: Arc<Stage>) {
         all.states[1] > 0 && all.states[6] > 0 && all.states[7] > 0,
         "{all:?}"
     );
+}
+
+/// The database adds up what is counted alike before it is folded: the same score in a time that lasts about as long.
+async fn what_is_alike_is_counted_each_time(stage: Arc<Stage>) {
+    for n in 0..12 {
+        let mut new = stage.trigger();
+        new.carriage = Carriage::Answer;
+        let at = new.now.plus_millis(6_000 + n);
+        let request = stage.accept(new).await;
+        let score = if n % 4 == 0 { 2 } else { 5 };
+        let reply = digit(&request, "SM1", score, at);
+        stage.store.record_reply(reply).await.unwrap();
+    }
+    while stage.store.fold(100).await.unwrap() > 0 {}
+    check(&stage).await;
+    let all = groups(&stage, &Question::default()).await;
+    let all = all.values().next().unwrap();
+    assert_eq!((all.n(), all.triggers()), (12, 12), "{all:?}");
 }
 
 async fn groups_are_of_one_instant_while_many_write_and_fold(stage: Arc<Stage>) {
