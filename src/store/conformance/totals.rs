@@ -12,7 +12,7 @@ use crate::store::{Cancelled, Carriage, NewRequest, Store as _};
 
 stories!(
     migrated plainly: totals_are_the_sum_of_the_events_however_far_they_are_folded, totals_never_fall_while_many_write_and_fold,
-    what_is_erased_stays_counted, a_total_knows_its_first_event,
+    what_is_alike_is_added_up, what_is_erased_stays_counted, a_total_knows_its_first_event,
 );
 
 /// The counted event, and how often, how long and since when.
@@ -168,6 +168,22 @@ async fn totals_are_the_sum_of_the_events_however_far_they_are_folded(stage: Arc
     assert_eq!(stage.count(PENDING, &[]).await, 0);
     a_busy_day(&stage, 4).await;
     assert_eq!(totals(&stage).await, counted(&stage).await);
+}
+
+/// Answers that differ in nothing but how long they took.
+async fn what_is_alike_is_added_up(stage: Arc<Stage>) {
+    for n in 0..12 {
+        let mut new = stage.trigger();
+        new.carriage = Carriage::Answer;
+        let at = new.now.plus_millis(6_000 + n);
+        let request = stage.accept(new).await;
+        let reply = digit(&request, "SM1", 4, at);
+        stage.store.record_reply(reply).await.unwrap();
+    }
+    let expected = counted(&stage).await;
+    assert!(expected.values().any(|sum| sum.0 == 12 && sum.1 > 72_000));
+    while stage.store.fold(100).await.unwrap() > 0 {}
+    assert_eq!(totals(&stage).await, expected);
 }
 
 async fn totals_never_fall_while_many_write_and_fold(stage: Arc<Stage>) {
