@@ -1,17 +1,15 @@
 //! What is done about low scores, as Prometheus reads it. Pure: rows in, metric families out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prometheus::proto::MetricFamily;
 
-use super::totals::{Histograms, Labels, Placed, counters, gauges, histogram, sums};
+use super::totals::places::{OwnDesks, Placed, sums};
+use super::totals::{Histograms, Labels, counters, gauges, histogram};
 use crate::domain::event::EventKind;
 use crate::domain::follow_up::FollowUpState;
 use crate::domain::statistics::{ANSWER_SECONDS, Totals};
-
-/// Desks with series of their own; further ones share the label `_other`.
-const DESKS_MAX: usize = 20;
 
 const NONE: ([i64; ANSWER_SECONDS.len() + 1], i64) = ([0; ANSWER_SECONDS.len() + 1], 0);
 
@@ -21,14 +19,8 @@ pub(super) fn families(
     placed: &Placed<'_>,
     unclosed: &[(String, FollowUpState, i64)],
 ) -> Vec<MetricFamily> {
-    let own = own_desks(totals);
-    let label = |desk: &String| {
-        if own.contains(&desk) {
-            desk.clone()
-        } else {
-            "_other".to_owned()
-        }
-    };
+    let own = OwnDesks::of(totals);
+    let label = |desk: &str| own.label(desk).to_owned();
     let mut seconds: Histograms = BTreeMap::new();
     let each = totals.iter().flat_map(|totals| {
         let desk = &totals.desk;
@@ -75,9 +67,9 @@ pub(super) fn families(
         *sum += total.elapsed_ms;
     }
     let mut open: BTreeMap<Labels, i64> = BTreeMap::new();
-    for desk in &own {
+    for desk in own.iter() {
         for state in ["open", "taken"] {
-            open.entry(vec![("desk", (*desk).clone()), ("state", state.to_owned())])
+            open.entry(vec![("desk", desk.to_owned()), ("state", state.to_owned())])
                 .or_default();
         }
     }
@@ -111,25 +103,12 @@ pub(super) fn families(
     families
 }
 
-/// The desks with series of their own: those whose first event was earlier, so who has a series keeps it.
-pub(super) fn own_desks(totals: &[Arc<Totals>]) -> BTreeSet<&String> {
-    let mut first: BTreeMap<&String, i64> = BTreeMap::new();
-    for totals in totals {
-        let first_at = first.entry(&totals.desk).or_insert(totals.first_at);
-        *first_at = totals.first_at.min(*first_at);
-    }
-    let mut desks: Vec<(&String, i64)> = first.into_iter().collect();
-    desks.sort_by_key(|(_, first_at)| *first_at);
-    let own = desks.into_iter().take(DESKS_MAX);
-    own.map(|(desk, _)| desk).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::request::Channel;
     use crate::domain::statistics::Total;
-    use crate::http::totals::by_place;
+    use crate::http::totals::places::by_place;
 
     fn total(desk: usize, kinds: &[EventKind]) -> Totals {
         let total = |kind: &EventKind| Total {

@@ -1,16 +1,16 @@
 //! Totals of the whole database as Prometheus reads them. Pure: rows in, metric families out.
 //!
 //! Counters come from sums that never fall, read in one statement; a process that crashes loses none and two replicas report
-//! the same. The number of series is bounded: beyond a number of touchpoints further ones share the label `_other`; who came first
-//! keeps its own, so a series never changes its meaning.
+//! the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 
+use self::places::{OwnDesks, Placed, sums};
 use crate::domain::delivery::DeliveryState;
 use crate::domain::event::EventKind;
 use crate::domain::opt_out::EVERY_CHANNEL;
@@ -18,30 +18,17 @@ use crate::domain::policy::Suppression;
 use crate::domain::request::State;
 use crate::domain::statistics::{ANSWER_SECONDS, Total, Totals};
 use crate::domain::time::Timestamp;
-use crate::http::cared::own_desks;
 use crate::store::Backlog;
 
 pub(super) mod all;
 mod held;
-
-/// Places (a desk's touchpoint in a channel) with series of their own. A place has at most 43 series, and its desk's channel 8; 10,000 are
-/// what one scrape may have, together with those of the process.
-const PLACES_MAX: usize = 130;
-/// So many of them are whosever comes first. Of the others a desk gets one as long as it has fewer than this, so that a desk that
-/// names a touchpoint for every ticket leaves room for those that come after it.
-const FIRST_COME: usize = 75;
-const OF_DESK: usize = 15;
-/// Desks' channels whose further touchpoints share the label `_other`; beyond that desks share one too.
-const SHARED_MAX: usize = 20;
-const OTHER: &str = "_other";
+pub(super) mod places;
 
 pub(super) type Labels = Vec<(&'static str, String)>;
 /// Counts by bucket, and the sum in milliseconds.
 pub(super) type Sums = ([i64; ANSWER_SECONDS.len() + 1], i64);
 /// The same by labels.
 pub(super) type Histograms = BTreeMap<Labels, Sums>;
-/// Totals by the place whose series they belong to.
-pub(super) type Placed<'a> = BTreeMap<Place<'a>, Vec<&'a Totals>>;
 
 const NO_ANSWERS: Sums = ([0; ANSWER_SECONDS.len() + 1], 0);
 
@@ -175,24 +162,17 @@ fn everywhere(totals: &[Arc<Totals>], opt_outs: &mut BTreeMap<Labels, i64>) {
     let every = totals
         .iter()
         .filter(|totals| totals.channel == EVERY_CHANNEL);
-    let own = own_desks(totals);
+    let own = OwnDesks::of(totals);
     for totals in every {
-        let place = Place {
-            desk: own.get(&totals.desk).map_or(OTHER, |desk| desk.as_str()),
-            channel: totals.channel.as_str(),
-            touchpoint: "",
-        };
-        let labels = place.short();
+        let labels = vec![
+            ("desk", own.label(&totals.desk).to_owned()),
+            ("channel", totals.channel.as_str().to_owned()),
+        ];
         let left = totals.sums.iter();
         for total in left.filter(|total| total.kind == EventKind::ContactOptedOut) {
             *opt_outs.entry(labels.clone()).or_default() += total.count;
         }
     }
-}
-
-/// Every sum of some places.
-pub(super) fn sums<'a>(totals: &[&'a Totals]) -> impl Iterator<Item = &'a Total> {
-    totals.iter().flat_map(|totals| &totals.sums)
 }
 
 /// The states that were entered, with the reason of those that were not asked.
@@ -201,66 +181,6 @@ fn states(total: &Total) -> impl Iterator<Item = (State, Option<Suppression>)> {
         .into_iter()
         .filter(|state| total.entered & state.bit() != 0);
     states.map(|state| (state, total.reason.filter(|_| state == State::Suppressed)))
-}
-
-/// Where something is counted: a desk's touchpoint in a channel, or what shares its series with others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place<'a> {
-    desk: &'a str,
-    channel: &'a str,
-    touchpoint: &'a str,
-}
-
-impl Place<'_> {
-    /// Its labels.
-    pub(super) fn labels(&self) -> Labels {
-        let mut labels = self.short();
-        labels.push(("touchpoint", self.touchpoint.to_owned()));
-        labels
-    }
-
-    /// Desk and channel alone.
-    pub(super) fn short(&self) -> Labels {
-        vec![
-            ("desk", self.desk.to_owned()),
-            ("channel", self.channel.to_owned()),
-        ]
-    }
-}
-
-/// Totals by the place whose series they belong to, but for what happened at no place. The places of the first events have series of
-/// their own, so this is stable: who has one keeps it.
-pub(super) fn by_place(totals: &[Arc<Totals>]) -> Placed<'_> {
-    let at_places = totals
-        .iter()
-        .filter(|totals| totals.channel != EVERY_CHANNEL);
-    let mut places: Vec<&Totals> = at_places.map(Arc::as_ref).collect();
-    places.sort_by_key(|totals| totals.first_at);
-    let (mut own, mut shared) = (0, BTreeSet::new());
-    let mut of_desk: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut by_label = Placed::new();
-    for totals in places {
-        let mut place = Place {
-            desk: &totals.desk,
-            channel: totals.channel.as_str(),
-            touchpoint: &totals.touchpoint,
-        };
-        let has = of_desk.entry(place.desk).or_default();
-        if own < FIRST_COME || (own < PLACES_MAX && *has < OF_DESK) {
-            own += 1;
-            *has += 1;
-        } else {
-            place.touchpoint = OTHER;
-            let share = (place.desk, place.channel);
-            if shared.contains(&share) || shared.len() < SHARED_MAX {
-                shared.insert(share);
-            } else {
-                place.desk = OTHER;
-            }
-        }
-        by_label.entry(place).or_default().push(totals);
-    }
-    by_label
 }
 
 fn with(base: &Labels, more: &[(&'static str, &str)]) -> Labels {
@@ -403,6 +323,7 @@ fn float(value: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::places::{FIRST_COME, PLACES_MAX, SHARED_MAX, by_place};
     use super::*;
     use crate::domain::follow_up::FollowUpState;
     use crate::domain::rating::Score;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use prometheus::proto::MetricFamily;
 
-use super::{Labels, OTHER, by_place, epoch, gauges};
+use super::places::{OTHER, by_place};
+use super::{Labels, epoch, gauges};
 use crate::domain::time::Timestamp;
 use crate::http::cared;
 use crate::journey::Figures;

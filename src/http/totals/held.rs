@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use prometheus::proto::MetricFamily;
 
-use super::{Labels, OTHER, Placed, counters, sums, with};
+use super::places::{OwnDesks, Placed, sums};
+use super::{Labels, counters, with};
 use crate::domain::event::{EventKind, WAITED};
 use crate::domain::statistics::Totals;
-use crate::http::cared::own_desks;
 
 /// The families; empty ones where nothing was counted yet.
 pub(super) fn families(placed: &Placed<'_>) -> [MetricFamily; 3] {
@@ -59,10 +59,10 @@ pub(super) fn families(placed: &Placed<'_>) -> [MetricFamily; 3] {
 
 /// Corrections by the score before and the one after, for each desk.
 pub(super) fn corrections(totals: &[Arc<Totals>]) -> MetricFamily {
-    let own = own_desks(totals);
+    let own = OwnDesks::of(totals);
     let (mut rated, mut corrected) = (BTreeSet::new(), BTreeMap::new());
     for totals in totals {
-        let desk = own.get(&totals.desk).map_or(OTHER, |desk| desk.as_str());
+        let desk = own.label(&totals.desk);
         let of_kind = |kind| totals.sums.iter().filter(move |total| total.kind == kind);
         if of_kind(EventKind::RatingCreated).next().is_some() {
             rated.insert(desk.to_owned());
