@@ -54,6 +54,7 @@ pub(crate) async fn curve(bench: &Bench, samples: &mut Samples) -> Result<(), Fa
             eprintln!("curve, {name}, {size} stored");
             seed::ended(&stage, stored, *size).await?;
             stored = *size;
+            stage.warm().await?;
             let server = stage.start().await?;
             let at = point(bench, samples, &stage, &server, *size).await?;
             server.stop().await?;
@@ -68,7 +69,7 @@ pub(crate) async fn curve(bench: &Bench, samples: &mut Samples) -> Result<(), Fa
                 number(at.scrape),
             );
             let (triggers, lookup) = *first.get_or_insert((at.triggers, at.lookup_p99));
-            if stored > sizes[0] {
+            if Some(size) == sizes.last() {
                 samples.add(format!("{name}.curve.triggers"), at.triggers / triggers);
                 samples.add(format!("{name}.curve.lookup"), at.lookup_p99 / lookup);
             }

@@ -273,6 +273,25 @@ impl Stage {
         self.execute("checkpoint".to_owned()).await
     }
 
+    /// Reads the database into the system's memory, as far as there is room: who has stored so much has asked for it again and again.
+    pub(crate) async fn warm(&self) -> Result<(), Fault> {
+        if self.is_sqlite() {
+            let mut file = std::fs::File::open(self.folder.path().join("onefive.db"))?;
+            std::io::copy(&mut file, &mut std::io::sink())?;
+            return Ok(());
+        }
+        let known = "select count(*) from pg_available_extensions where name = 'pg_prewarm'";
+        if self.number(known.to_owned()).await? == 0 {
+            eprintln!("  without pg_prewarm the database is as cold as it is");
+            return Ok(());
+        }
+        self.execute("create extension if not exists pg_prewarm".to_owned())
+            .await?;
+        let all = "do $$ begin perform pg_prewarm(oid::regclass, 'read') from pg_class \
+                   where relkind in ('r', 'i') and relnamespace = 'public'::regnamespace; end $$";
+        self.execute(all.to_owned()).await
+    }
+
     /// Makes stored requests due.
     pub(crate) async fn make_due(&self) -> Result<(), Fault> {
         let sql = "update requests set next_at = created_at, due_at = created_at where delivery = 'queued'";
